@@ -1,0 +1,64 @@
+//! Verdict -> Event: open, update, close; and the picture that shows where.
+
+use crate::base::{CameraName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What happened to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    New,
+    Update,
+    End,
+}
+
+/// One incident on one camera, however long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Opaque, sortable by the time of opening (UUID version 7).
+    pub id: String,
+    pub camera: CameraName,
+    /// First frame of the first segment above the threshold.
+    pub start_time: Timestamp,
+    /// Last frame of the last segment above the threshold; `None` while open.
+    pub end_time: Option<Timestamp>,
+    /// Newest and highest score.
+    pub score: f32,
+    pub top_score: f32,
+    /// The limit in force when it opened, and what it was made of.
+    pub threshold: f64,
+    pub mu: f64,
+    pub sigma: f64,
+    pub k: f64,
+    /// Method, for example `v1+diffusion`.
+    pub scorer: String,
+    pub model: ModelRef,
+    /// Index of the first and of the last segment above the threshold.
+    pub first_segment: u64,
+    pub last_segment: u64,
+    pub severity: Severity,
+    /// Grid and region scores of the strangest segment.
+    pub grid: crate::infer::Grid,
+    pub regions: Vec<f32>,
+    /// Strangest regions of that segment, strangest first, as `(row, column)`.
+    pub top_regions: Vec<(usize, usize)>,
+    /// A picture has been written for it.
+    pub has_snapshot: bool,
+}
+
+/// Which model file spoke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRef {
+    pub name: String,
+    /// Of the file, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// How far above the threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+}

@@ -1,0 +1,98 @@
+//! HTTP: the API, server-sent events, the metrics endpoint and the live page.
+
+use crate::base::{CameraName, Timestamp};
+use crate::frame::{Picture, StreamInfo};
+use crate::infer::Grid;
+use crate::threshold::Threshold;
+use serde::Serialize;
+
+/// What the API needs of the running daemon.
+pub trait Cameras: Send + Sync {
+    /// Every configured camera, in the configuration's order.
+    fn list(&self) -> Vec<CameraStatus>;
+    fn get(&self, camera: &str) -> Option<CameraStatus>;
+    /// Newest picture, at most `max_width` pixels wide. `None`: no such camera or no picture yet.
+    fn picture(&self, camera: &str, max_width: u32) -> Option<Picture>;
+    /// Starts learning again from the newest features.
+    fn learn(&self, camera: &str) -> Result<(), LearnRefused>;
+    /// Models loaded, store open, sources started.
+    fn ready(&self) -> bool;
+}
+
+/// Why learning cannot start now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LearnRefused {
+    #[error("no camera of that name")]
+    NoSuchCamera,
+    #[error("already learning")]
+    Busy,
+    #[error("{0}")]
+    Impossible(String),
+}
+
+/// A camera as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct CameraStatus {
+    pub name: CameraName,
+    /// Source without credentials.
+    pub source: String,
+    pub link: LinkState,
+    /// Why the camera is not live, or not healthy; with a remedy.
+    pub problem: Option<String>,
+    /// Red when scores are not finite or the model failed.
+    pub healthy: bool,
+    pub stream: StreamInfo,
+    /// Analysed frames a second, measured.
+    pub fps: f64,
+    /// Arrival of the newest frame.
+    pub last_frame: Option<Timestamp>,
+    /// Seconds since then.
+    pub last_frame_age: Option<f64>,
+    pub reconnects: u64,
+    pub frames: u64,
+    pub segments: u64,
+    pub learning: LearningStatus,
+    pub threshold: Option<Threshold>,
+    pub last_score: Option<f32>,
+    /// Regions of the picture, and the newest score of each.
+    pub grid: Option<Grid>,
+    pub regions: Vec<f32>,
+    /// Id of the event that is open now.
+    pub open_event: Option<String>,
+}
+
+/// Where the camera's connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    Connecting,
+    Live,
+    Stalled,
+    /// Waiting before the next attempt.
+    BackingOff,
+    /// A file that has been played to its end.
+    Finished,
+}
+
+/// Whether the camera can alert.
+#[derive(Debug, Clone, Serialize)]
+pub struct LearningStatus {
+    pub state: LearningState,
+    /// 0 to 1: share of the video watched, then of the training done.
+    pub progress: f64,
+    /// What it is doing, in words.
+    pub step: String,
+    pub model_sha256: Option<String>,
+    pub learned_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningState {
+    /// No model yet: watches and trains.
+    Learning,
+    /// Watches with a calibrated model.
+    Armed,
+    /// Watches with the old model while a new one is learned.
+    Relearning,
+}

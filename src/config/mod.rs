@@ -1,0 +1,165 @@
+//! The configuration: `raw` is the file as written, this is what it means once checked.
+
+use crate::base::CameraName;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the daemon was told, checked and with every default filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub http: Http,
+    pub store: Store,
+    pub runtime: Runtime,
+    pub cameras: Vec<Camera>,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Loopback unless told otherwise; port 0 takes any free one.
+    pub listen: SocketAddr,
+}
+
+/// What is kept on disk.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Holds `sigmawatch.sqlite3`, `snapshots/` and `models/<camera>/`.
+    pub dir: PathBuf,
+    /// Events, their pictures and scores older than this are removed.
+    pub keep: Duration,
+}
+
+/// The machinery.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// The ONNX Runtime library to load.
+    pub onnxruntime: PathBuf,
+    /// Where the GStreamer descriptions are looked up.
+    pub pipelines: PathBuf,
+    /// Extractor threads, each with a single-thread session of its own.
+    pub workers: usize,
+}
+
+/// One camera.
+#[derive(Debug, Clone)]
+pub struct Camera {
+    pub name: CameraName,
+    pub source: Source,
+    /// Silence of a live source for this long is a stall.
+    pub stall_after: Duration,
+    pub detector: Detector,
+}
+
+/// Where a camera's pictures come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The demo plaza that the program renders itself.
+    Synthetic(Synthetic),
+    /// A GStreamer description from `pipelines/`, with the values that are set as properties.
+    Gst(Gst),
+}
+
+#[derive(Debug, Clone)]
+pub struct Synthetic {
+    /// Seed of the scene: the same seed gives the same pictures.
+    pub seed: u64,
+    /// Rendered as fast as it is taken instead of in real time.
+    pub as_fast_as_possible: bool,
+}
+
+/// A source that GStreamer plays.
+#[derive(Clone)]
+pub struct Gst {
+    /// Name of the description: `rtsp`, `file`, `v4l2` or one that the integrator added.
+    pub pipeline: String,
+    /// URL, file or device; never holds credentials.
+    pub location: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// RTSP transport.
+    pub transport: Transport,
+    /// EOS and silence mean a lost camera (to be reconnected) rather than the end.
+    pub live: bool,
+    /// File only: at the pace of its timestamps instead of as fast as possible.
+    pub real_time: bool,
+}
+
+impl std::fmt::Debug for Gst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The password must not reach a log through `{:?}` of any struct above this one.
+        f.debug_struct("Gst")
+            .field("pipeline", &self.pipeline)
+            .field("location", &self.location)
+            .field("user", &self.user.as_ref().map(|_| "***"))
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("transport", &self.transport)
+            .field("live", &self.live)
+            .field("real_time", &self.real_time)
+            .finish()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// An extractor, a scorer and a threshold.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    pub extractor: Extractor,
+    pub scorer: Scorer,
+    pub learning: Learning,
+    pub threshold: Threshold,
+    /// Frames between the starts of consecutive segments; 16 = non-overlapping.
+    pub stride: usize,
+}
+
+/// Which features are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Extractor {
+    /// The V1 energy bank that the program generates itself.
+    V1 {
+        /// Analysed picture, pixels.
+        width: u32,
+        height: u32,
+        /// Analysed frames a second.
+        fps: f64,
+        /// One feature vector for the whole frame instead of one a region.
+        whole_frame: bool,
+    },
+    /// Any model file that describes itself as an extractor.
+    File(PathBuf),
+}
+
+/// What scores the features.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scorer {
+    /// Learned in place, kept under `store.dir`.
+    Learned,
+    /// A model file made by `sigmawatch learn`; never replaced by the daemon.
+    File(PathBuf),
+}
+
+/// Learning in place.
+#[derive(Debug, Clone)]
+pub struct Learning {
+    /// Video watched before the first arming.
+    pub watch_for: Duration,
+    /// Learned again this often from the newest features; `None`: only when asked.
+    pub again_every: Option<Duration>,
+}
+
+/// When a score becomes an alert.
+#[derive(Debug, Clone)]
+pub struct Threshold {
+    /// L = mu + k sigma.
+    pub k: f64,
+    /// An event opens when `open_n` of the last `open_m` segments are above L ...
+    pub open_n: usize,
+    pub open_m: usize,
+    /// ... and closes when none has been above it for this long.
+    pub close_after: Duration,
+}

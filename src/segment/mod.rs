@@ -1,0 +1,20 @@
+//! Frame -> Segment: exactly 16 frames of one unbroken run.
+
+use crate::frame::Stamp;
+use std::sync::Arc;
+
+/// Frames in a segment, as in the method's papers.
+pub const SEGMENT_FRAMES: usize = 16;
+
+/// What the extractors look at.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// Counts the segments of a camera.
+    pub index: u64,
+    pub run: u64,
+    /// First and last frame.
+    pub start: Stamp,
+    pub end: Stamp,
+    /// `SEGMENT_FRAMES` pictures, oldest first.
+    pub frames: Vec<Arc<[u8]>>,
+}

@@ -1,0 +1,1 @@
+//! Events, the score timeline and pictures on disk.

@@ -1,0 +1,1 @@
+//! Features -> a scorer, learned in place and written as ONNX.
