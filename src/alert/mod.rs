@@ -1,6 +1,7 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
 use crate::base::{CameraName, Timestamp};
+use crate::infer::{Covers, Grid};
 use serde::{Deserialize, Serialize};
 
 /// What happened to an event.
@@ -20,8 +21,10 @@ pub struct Event {
     pub camera: CameraName,
     /// First frame of the first segment above the threshold.
     pub start_time: Timestamp,
-    /// Last frame of the last segment above the threshold; `None` while open.
+    /// `last_time` once it is over; `None` while open.
     pub end_time: Option<Timestamp>,
+    /// Last frame of the last segment above the threshold.
+    pub last_time: Timestamp,
     /// Newest and highest score.
     pub score: f32,
     pub top_score: f32,
@@ -38,7 +41,8 @@ pub struct Event {
     pub last_segment: u64,
     pub severity: Severity,
     /// Grid and region scores of the strangest segment.
-    pub grid: crate::infer::Grid,
+    pub grid: Grid,
+    pub covers: Covers,
     pub regions: Vec<f32>,
     /// Strangest regions of that segment, strangest first, as `(row, column)`.
     pub top_regions: Vec<(usize, usize)>,

@@ -2,7 +2,7 @@
 
 use crate::base::{CameraName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
-use crate::infer::Grid;
+use crate::infer::{Covers, Grid};
 use crate::threshold::Threshold;
 use serde::Serialize;
 
@@ -56,6 +56,7 @@ pub struct CameraStatus {
     pub last_score: Option<f32>,
     /// Regions of the picture, and the newest score of each.
     pub grid: Option<Grid>,
+    pub covers: Covers,
     pub regions: Vec<f32>,
     /// Id of the event that is open now.
     pub open_event: Option<String>,

@@ -46,6 +46,20 @@ impl Grid {
     }
 }
 
+/// Share of the picture's width and height, from its top left corner, that the grid lies over. A grid of
+/// whole cells may leave a strip at the right or the bottom unwatched.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Covers {
+    pub width: f64,
+    pub height: f64,
+}
+
+impl Default for Covers {
+    fn default() -> Self {
+        Self { width: 1.0, height: 1.0 }
+    }
+}
+
 /// Input `frames` u8 `[segments, 16, height, width, channels]`; output `features` f32
 /// `[segments, regions, dims]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +68,9 @@ pub struct ExtractorSpec {
     /// Frames in a segment.
     pub frames: usize,
     pub grid: Grid,
+    /// The whole picture where the file does not say.
+    #[serde(default)]
+    pub covers: Covers,
     /// Numbers a region.
     pub dims: usize,
     /// One name a dimension (`dims` of them), for explanations.

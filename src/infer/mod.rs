@@ -3,7 +3,7 @@
 mod manifest;
 
 pub use manifest::{
-    Calibration, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, ScorerSpec,
+    Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, ScorerSpec,
 };
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.

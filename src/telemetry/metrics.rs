@@ -1,0 +1,512 @@
+//! Every Prometheus metric: its name, help, labels and unit; nowhere else is a metric named.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A closed set of label values.
+trait Label: Copy + 'static {
+    const ALL: &'static [Self];
+    fn text(self) -> &'static str;
+}
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$($name::$variant),+];
+            fn text(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// Where a camera's connection stands.
+    Link {
+        Connecting = "connecting", Live = "live", Stalled = "stalled", BackingOff = "backing_off",
+        Finished = "finished",
+    }
+}
+labels! {
+    /// Whether a camera can alert.
+    Learning { Learning = "learning", Armed = "armed", Relearning = "relearning" }
+}
+labels! {
+    /// How grave an alert is.
+    Level { Low = "low", Medium = "medium", High = "high" }
+}
+labels! {
+    /// Why a frame was thrown away.
+    DropReason {
+        /// The next stage was busy and the lane full.
+        QueueFull = "queue_full",
+        /// It belonged to a run that broke off before its segment was full.
+        RunEnded = "run_ended",
+        /// The source could not decode it.
+        Damaged = "damaged",
+    }
+}
+labels! {
+    /// Why a connection was given up and made again.
+    ReconnectReason {
+        Unauthorized = "unauthorized", Unreachable = "unreachable", NotFound = "not_found", NoVideo = "no_video",
+        Broken = "broken", Stalled = "stalled", Setup = "setup", Ended = "ended",
+    }
+}
+labels! {
+    /// Why a whole segment has no score.
+    SkipReason {
+        QueueFull = "queue_full",
+        /// There is no model yet.
+        Learning = "learning",
+        /// The model failed.
+        Model = "model",
+        /// The score was NaN or infinite.
+        NotFinite = "not_finite",
+    }
+}
+labels! {
+    /// A stage of the path.
+    Stage {
+        Extract = "extract", Score = "score", Decide = "decide", Store = "store", Snapshot = "snapshot",
+        Train = "train",
+    }
+}
+labels! {
+    /// A bounded lane between two stages, named for what it carries.
+    Queue { Frames = "frames", Segments = "segments", Features = "features", Scores = "scores", Store = "store" }
+}
+labels! {
+    /// Where alerts are delivered.
+    Sink { Store = "store", Stream = "stream" }
+}
+
+/// One line of the reference: what `docs/ref/metrics.md` is made of.
+struct Described {
+    name: String,
+    kind: &'static str,
+    labels: Vec<&'static str>,
+    help: &'static str,
+}
+
+/// Registers metrics and remembers how each is described.
+struct Maker {
+    registry: Registry,
+    catalogue: Vec<Described>,
+}
+
+impl Maker {
+    fn add<C: Collector + Clone + 'static>(
+        &mut self,
+        made: prometheus::Result<C>,
+        described: Described,
+    ) -> C {
+        let metric = made.expect("metric names and labels are constants of this file");
+        self.registry.register(Box::new(metric.clone())).expect("each name is registered once");
+        self.catalogue.push(described);
+        metric
+    }
+
+    fn describe(name: &str, kind: &'static str, labels: &[&'static str], help: &'static str) -> Described {
+        Described { name: format!("sigmawatch_{name}"), kind, labels: labels.to_vec(), help }
+    }
+
+    fn counter(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> IntCounterVec {
+        let d = Self::describe(name, "counter", labels, help);
+        self.add(IntCounterVec::new(Opts::new(&d.name, help), labels), d)
+    }
+
+    fn seconds_counter(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> CounterVec {
+        let d = Self::describe(name, "counter", labels, help);
+        self.add(CounterVec::new(Opts::new(&d.name, help), labels), d)
+    }
+
+    fn gauge(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> GaugeVec {
+        let d = Self::describe(name, "gauge", labels, help);
+        self.add(GaugeVec::new(Opts::new(&d.name, help), labels), d)
+    }
+
+    fn int_gauge(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> IntGaugeVec {
+        let d = Self::describe(name, "gauge", labels, help);
+        self.add(IntGaugeVec::new(Opts::new(&d.name, help), labels), d)
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[&'static str],
+        help: &'static str,
+        buckets: &[f64],
+    ) -> HistogramVec {
+        let d = Self::describe(name, "histogram", labels, help);
+        self.add(HistogramVec::new(HistogramOpts::new(&d.name, help).buckets(buckets.to_vec()), labels), d)
+    }
+}
+
+/// Seconds: from well under a frame to the longest training step worth telling apart.
+const STAGE_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
+/// Seconds; dense around the promised 150 ms.
+const LATENCY_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0];
+/// Standard deviations above the mean of normal life.
+const DEVIATION_BUCKETS: &[f64] = &[-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0];
+
+/// All metrics of one daemon, in a registry of their own.
+pub struct Metrics {
+    registry: Registry,
+    catalogue: Vec<Described>,
+    camera_up: IntGaugeVec,
+    camera_state: IntGaugeVec,
+    frames: IntCounterVec,
+    frames_dropped: IntCounterVec,
+    reconnects: IntCounterVec,
+    last_frame: GaugeVec,
+    segments_scored: IntCounterVec,
+    segments_skipped: IntCounterVec,
+    score: GaugeVec,
+    threshold: GaugeVec,
+    alerts: IntCounterVec,
+    learning_state: IntGaugeVec,
+    score_deviation: Histogram,
+    stage_duration: HistogramVec,
+    queue_depth: IntGaugeVec,
+    queue_blocked: CounterVec,
+    alert_latency: Histogram,
+    deliveries: IntCounterVec,
+    stream_clients: IntGauge,
+    stream_lagged: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut m = Maker { registry: Registry::new(), catalogue: Vec::new() };
+        let c = &["camera"];
+        m.int_gauge("build_info", &["version"], "Always 1; the label says which version runs.")
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        m.registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+            .expect("registered once");
+        Self {
+            camera_up: m.int_gauge("camera_up", c, "1 while frames arrive, otherwise 0."),
+            camera_state: m.int_gauge(
+                "camera_state",
+                &["camera", "state"],
+                "1 for the state of the connection, 0 for the others.",
+            ),
+            frames: m.counter("frames_total", c, "Frames analysed."),
+            frames_dropped: m.counter(
+                "frames_dropped_total",
+                &["camera", "reason"],
+                "Frames that were taken from the camera and thrown away unanalysed.",
+            ),
+            reconnects: m.counter(
+                "reconnects_total",
+                &["camera", "reason"],
+                "Connections made again, by what ended the one before.",
+            ),
+            last_frame: m.gauge(
+                "last_frame_timestamp_seconds",
+                c,
+                "Wall time at which the newest frame arrived, in seconds since 1970.",
+            ),
+            segments_scored: m.counter("segments_scored_total", c, "Segments that got a finite score."),
+            segments_skipped: m.counter(
+                "segments_skipped_total",
+                &["camera", "reason"],
+                "Segments that got no usable score.",
+            ),
+            score: m.gauge("score", c, "Newest score; larger is stranger."),
+            threshold: m.gauge("threshold", c, "Limit in force, mu + k sigma; alerts open above it."),
+            alerts: m.counter("alerts_total", &["camera", "severity"], "Alerts opened."),
+            learning_state: m.int_gauge(
+                "learning_state",
+                &["camera", "state"],
+                "1 for learning, armed or relearning, 0 for the others.",
+            ),
+            score_deviation: m
+                .histogram(
+                    "score_deviation",
+                    &[],
+                    "Scores of all cameras as standard deviations above each camera's own mean.",
+                    DEVIATION_BUCKETS,
+                )
+                .with_label_values::<&str>(&[]),
+            stage_duration: m.histogram(
+                "stage_duration_seconds",
+                &["stage"],
+                "Time that a stage worked on one batch.",
+                STAGE_BUCKETS,
+            ),
+            queue_depth: m.int_gauge("queue_depth", &["queue"], "Items that wait in a lane."),
+            queue_blocked: m.seconds_counter(
+                "queue_blocked_seconds_total",
+                &["queue"],
+                "Time that senders waited because a lane was full.",
+            ),
+            alert_latency: m
+                .histogram(
+                    "alert_latency_seconds",
+                    &[],
+                    "From the arrival of a segment's last frame to the alert's publication.",
+                    LATENCY_BUCKETS,
+                )
+                .with_label_values::<&str>(&[]),
+            deliveries: m.counter(
+                "alert_deliveries_total",
+                &["sink", "result"],
+                "Changes of alerts handed to the store or to a stream's clients; result is ok or failed.",
+            ),
+            stream_clients: m
+                .int_gauge("stream_clients", &[], "Clients of the event stream that are connected.")
+                .with_label_values::<&str>(&[]),
+            stream_lagged: m
+                .counter(
+                    "stream_lagged_total",
+                    &[],
+                    "Messages that slow clients of the event stream missed before they were cut off.",
+                )
+                .with_label_values::<&str>(&[]),
+            registry: m.registry,
+            catalogue: m.catalogue,
+        }
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("writing text into a string cannot fail for registered metrics")
+    }
+
+    /// The handle of one camera; make it once and keep it.
+    pub fn camera(&self, name: &str) -> CameraMetrics {
+        let c = &[name];
+        CameraMetrics {
+            name: name.into(),
+            up: self.camera_up.with_label_values(c),
+            state: self.camera_state.clone(),
+            frames: self.frames.with_label_values(c),
+            frames_dropped: self.frames_dropped.clone(),
+            reconnects: self.reconnects.clone(),
+            last_frame: self.last_frame.with_label_values(c),
+            segments_scored: self.segments_scored.with_label_values(c),
+            segments_skipped: self.segments_skipped.clone(),
+            score: self.score.with_label_values(c),
+            threshold: self.threshold.with_label_values(c),
+            alerts: self.alerts.clone(),
+            learning: self.learning_state.clone(),
+            deviation: self.score_deviation.clone(),
+        }
+    }
+
+    /// The handle of one lane.
+    pub fn queue(&self, queue: Queue) -> QueueMetrics {
+        let q = &[queue.text()];
+        QueueMetrics {
+            depth: self.queue_depth.with_label_values(q),
+            blocked: self.queue_blocked.with_label_values(q),
+        }
+    }
+
+    /// One batch went through `stage` in `took`.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        self.stage_duration.with_label_values(&[stage.text()]).observe(took.as_secs_f64());
+    }
+
+    /// An alert was published `after` the last frame of its segment had arrived.
+    pub fn alert_latency(&self, after: Duration) {
+        self.alert_latency.observe(after.as_secs_f64());
+    }
+
+    /// A change of an alert was handed to `sink`, or could not be.
+    pub fn delivery(&self, sink: Sink, ok: bool) {
+        self.deliveries.with_label_values(&[sink.text(), if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    pub fn stream_opened(&self) {
+        self.stream_clients.inc();
+    }
+
+    pub fn stream_closed(&self) {
+        self.stream_clients.dec();
+    }
+
+    /// A slow client missed `messages`.
+    pub fn stream_lagged(&self, messages: u64) {
+        self.stream_lagged.inc_by(messages);
+    }
+
+    /// The text of `docs/ref/metrics.md`.
+    pub fn reference(&self) -> String {
+        let mut text = String::from(
+            "# Metrics\n\n`GET /metrics` answers in Prometheus' text format. Times are seconds. No label holds a \
+             URL.\nThe usual `process_*` metrics come with these.\n\nThis page is made from the code: \
+             `UPDATE_DOCS=1 cargo test --test it docs` writes it again.\n\n\
+             | metric | type | labels | meaning |\n|---|---|---|---|\n",
+        );
+        for d in &self.catalogue {
+            let labels: Vec<_> = d.labels.iter().map(|l| format!("`{l}`")).collect();
+            let _ = writeln!(text, "| `{}` | {} | {} | {} |", d.name, d.kind, labels.join(", "), d.help);
+        }
+        text.push_str("\nLabel values:\n\n");
+        fn values<L: Label>(text: &mut String, label: &str) {
+            let all: Vec<_> = L::ALL.iter().map(|v| format!("`{}`", v.text())).collect();
+            let _ = writeln!(text, "- {label}: {}", all.join(", "));
+        }
+        values::<Link>(&mut text, "`state` of `camera_state`");
+        values::<Learning>(&mut text, "`state` of `learning_state`");
+        values::<Level>(&mut text, "`severity`");
+        values::<DropReason>(&mut text, "`reason` of `frames_dropped_total`");
+        values::<ReconnectReason>(&mut text, "`reason` of `reconnects_total`");
+        values::<SkipReason>(&mut text, "`reason` of `segments_skipped_total`");
+        values::<Stage>(&mut text, "`stage`");
+        values::<Queue>(&mut text, "`queue`");
+        values::<Sink>(&mut text, "`sink`");
+        text
+    }
+}
+
+/// The metrics of one camera. Cheap to clone and to use from any thread.
+#[derive(Clone)]
+pub struct CameraMetrics {
+    name: String,
+    up: IntGauge,
+    state: IntGaugeVec,
+    frames: IntCounter,
+    frames_dropped: IntCounterVec,
+    reconnects: IntCounterVec,
+    last_frame: Gauge,
+    segments_scored: IntCounter,
+    segments_skipped: IntCounterVec,
+    score: Gauge,
+    threshold: Gauge,
+    alerts: IntCounterVec,
+    learning: IntGaugeVec,
+    deviation: Histogram,
+}
+
+impl CameraMetrics {
+    /// A frame came at `unix_seconds` wall time.
+    pub fn frame(&self, unix_seconds: f64) {
+        self.frames.inc();
+        self.last_frame.set(unix_seconds);
+    }
+
+    pub fn dropped(&self, reason: DropReason, frames: u64) {
+        self.frames_dropped.with_label_values(&[&self.name, reason.text()]).inc_by(frames);
+    }
+
+    pub fn reconnect(&self, reason: ReconnectReason) {
+        self.reconnects.with_label_values(&[&self.name, reason.text()]).inc();
+    }
+
+    pub fn link(&self, state: Link) {
+        self.up.set(i64::from(state == Link::Live));
+        self.one_hot(&self.state, state);
+    }
+
+    pub fn learning(&self, state: Learning) {
+        self.one_hot(&self.learning, state);
+    }
+
+    /// A segment has `score` under the limit `mu + k sigma`.
+    pub fn scored(&self, score: f64, mu: f64, sigma: f64, k: f64) {
+        self.segments_scored.inc();
+        self.score.set(score);
+        self.threshold.set(mu + k * sigma);
+        if sigma > 0.0 {
+            self.deviation.observe((score - mu) / sigma);
+        }
+    }
+
+    pub fn skipped(&self, reason: SkipReason) {
+        self.segments_skipped.with_label_values(&[&self.name, reason.text()]).inc();
+    }
+
+    pub fn alert(&self, severity: Level) {
+        self.alerts.with_label_values(&[&self.name, severity.text()]).inc();
+    }
+
+    fn one_hot<L: Label + PartialEq>(&self, gauge: &IntGaugeVec, now: L) {
+        for state in L::ALL {
+            gauge.with_label_values(&[self.name.as_str(), state.text()]).set(i64::from(*state == now));
+        }
+    }
+}
+
+/// The metrics of one lane.
+#[derive(Clone)]
+pub struct QueueMetrics {
+    depth: IntGauge,
+    blocked: Counter,
+}
+
+impl QueueMetrics {
+    pub fn depth(&self, items: usize) {
+        self.depth.set(items as i64);
+    }
+
+    /// A sender waited for `time`.
+    pub fn blocked(&self, time: Duration) {
+        self.blocked.inc_by(time.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_camera_has_at_most_25_series_of_its_own() {
+        let metrics = Metrics::new();
+        let gate = metrics.camera("gate");
+        gate.frame(1.0);
+        gate.link(Link::Live);
+        gate.learning(Learning::Armed);
+        gate.scored(3.0, 1.0, 0.5, 4.0);
+        gate.dropped(DropReason::QueueFull, 2);
+        gate.dropped(DropReason::RunEnded, 7);
+        gate.reconnect(ReconnectReason::Stalled);
+        gate.reconnect(ReconnectReason::Unreachable);
+        gate.skipped(SkipReason::Learning);
+        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| gate.alert(l));
+        let text = metrics.render();
+        let series = text.lines().filter(|l| l.contains("camera=\"gate\"")).count();
+        assert!((15..=25).contains(&series), "{series} series:\n{text}");
+        assert!(
+            text.contains("sigmawatch_frames_dropped_total{camera=\"gate\",reason=\"run_ended\"} 7"),
+            "{text}"
+        );
+        assert!(text.contains("sigmawatch_threshold{camera=\"gate\"} 3\n"), "{text}");
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+
+    #[test]
+    fn exactly_one_state_is_set() {
+        let metrics = Metrics::new();
+        let gate = metrics.camera("gate");
+        gate.link(Link::Live);
+        gate.link(Link::Stalled);
+        let text = metrics.render();
+        let set: Vec<_> =
+            text.lines().filter(|l| l.starts_with("sigmawatch_camera_state") && l.ends_with(" 1")).collect();
+        assert_eq!(set, [r#"sigmawatch_camera_state{camera="gate",state="stalled"} 1"#]);
+        assert!(text.contains("sigmawatch_camera_up{camera=\"gate\"} 0"), "{text}");
+    }
+}
