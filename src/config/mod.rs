@@ -1,8 +1,23 @@
 //! The configuration: `raw` is the file as written, this is what it means once checked.
 
+mod check;
+mod keys;
+mod load;
+mod location;
+mod problem;
+mod raw;
+mod units;
+mod view;
+
+pub use check::Surroundings;
+pub use load::{Loaded, load, load_text, load_with};
+pub use location::redacted as redacted_location;
+pub use problem::{Invalid, Problem};
+pub use units::{format_duration, parse_duration};
+
 use crate::base::CameraName;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything the daemon was told, checked and with every default filled in.
@@ -39,6 +54,11 @@ pub struct Runtime {
     pub pipelines: PathBuf,
     /// Extractor threads, each with a single-thread session of its own.
     pub workers: usize,
+}
+
+/// The file that holds the GStreamer description `name`.
+pub fn description_file(pipelines: &Path, name: &str) -> PathBuf {
+    pipelines.join(format!("{name}.pipeline"))
 }
 
 /// One camera.

@@ -1,0 +1,389 @@
+//! From the configuration as written to what it means: every rule that one key alone cannot show.
+
+use super::location::{check_rtsp, expand, redacted, split};
+use super::problem::{Problem, Report};
+use super::raw::{Raw, RawCamera, Section};
+use super::{
+    Camera, Config, Detector, Extractor, Gst, Http, Learning, Runtime, Scorer, Source, Store, Synthetic,
+    Threshold, Transport,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the file's meaning depends on besides itself.
+pub struct Surroundings<'a> {
+    /// Folder that relative paths start from: the configuration's own.
+    pub dir: &'a Path,
+    /// Environment variables.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The file can be read by every user of the machine.
+    pub world_readable: bool,
+}
+
+/// Checks everything; the configuration is good for use only where `report` has no problem.
+pub fn check(raw: &Raw, around: &Surroundings, report: &mut Report) -> Config {
+    let mut check = Check { around, report };
+    let runtime = check.runtime(&raw.runtime);
+    if raw.cameras.is_empty() {
+        let problem =
+            Problem::new("camera", "there is no camera", "add a [[camera]] with a name and a source");
+        check.report.problem(None, problem);
+    }
+    let cameras: Vec<Camera> =
+        raw.cameras.iter().map(|camera| check.camera(camera, &runtime.pipelines)).collect();
+    check.unique_names(&raw.cameras);
+    Config { http: check.http(&raw.http), store: check.store(&raw.store), runtime, cameras }
+}
+
+struct Check<'a, 'r> {
+    around: &'a Surroundings<'a>,
+    report: &'a mut Report<'r>,
+}
+
+impl Check<'_, '_> {
+    fn problem(
+        &mut self,
+        section: &Section,
+        key: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let at = section.place(key).or(section.at);
+        let mut problem = Problem::new(section.key(key), message, remedy);
+        if let (Some(written), true) = (section.find::<String>(key), SHOWN.contains(&key)) {
+            problem = problem.value(format!("\"{}\"", redacted(&written)));
+        }
+        self.report.problem(at, problem);
+    }
+
+    fn warn(&mut self, section: &Section, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        let at = section.place(key).or(section.at);
+        self.report.warning(at, Problem::new(section.key(key), message, remedy));
+    }
+
+    fn path(&self, section: &Section, key: &str) -> PathBuf {
+        // Joining an absolute path gives that path.
+        self.around.dir.join(section.get::<String>(key))
+    }
+
+    fn http(&mut self, section: &Section) -> Http {
+        let listen: std::net::SocketAddr = section.get("listen");
+        if !listen.ip().is_loopback() {
+            let message = "whoever reaches this address sees the cameras and can change their state";
+            self.warn(
+                section,
+                "listen",
+                message,
+                "keep it behind a firewall or a proxy that asks who is there",
+            );
+        }
+        Http { listen }
+    }
+
+    fn store(&mut self, section: &Section) -> Store {
+        let dir = self.path(section, "dir");
+        if dir.exists() && !dir.is_dir() {
+            self.problem(section, "dir", "this is a file", "name a folder; it is made if it does not exist");
+        }
+        Store { dir, keep: section.get("keep") }
+    }
+
+    fn runtime(&mut self, section: &Section) -> Runtime {
+        let onnxruntime = self.path(section, "onnxruntime");
+        if !onnxruntime.is_file() {
+            let message = format!("no such file: {}", onnxruntime.display());
+            self.problem(section, "onnxruntime", message, "run `make setup`, or name ONNX Runtime's library");
+        }
+        let pipelines = self.path(section, "pipelines");
+        if !pipelines.is_dir() {
+            let message = format!("no such folder: {}", pipelines.display());
+            self.problem(
+                section,
+                "pipelines",
+                message,
+                "name the folder that holds the GStreamer descriptions",
+            );
+        }
+        let workers = match section.get::<u64>("workers") {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers as usize,
+        };
+        Runtime { onnxruntime, pipelines, workers }
+    }
+
+    fn unique_names(&mut self, cameras: &[RawCamera]) {
+        let mut first: BTreeMap<String, usize> = BTreeMap::new();
+        for RawCamera { camera, .. } in cameras {
+            let (Some(name), Some(at)) = (camera.find::<String>("name"), camera.place("name")) else {
+                continue;
+            };
+            let line = self.report.line(at);
+            match first.get(&name) {
+                Some(line) => {
+                    let message = format!("line {line} already has a camera of this name");
+                    self.problem(camera, "name", message, "give every camera a name of its own");
+                }
+                None => {
+                    first.insert(name, line);
+                }
+            }
+        }
+    }
+
+    fn camera(&mut self, raw: &RawCamera, pipelines: &Path) -> Camera {
+        let camera = &raw.camera;
+        for key in ["name", "source"] {
+            if !camera.has(key) {
+                let remedy = match key {
+                    "name" => "add name = \"...\", 1 to 64 of a-z, 0-9, \"-\" and \"_\"".into(),
+                    _ => format!("add source = \"...\": {}", descriptions(pipelines)),
+                };
+                self.problem(camera, key, "missing", remedy);
+            }
+        }
+        let source: String = camera.find("source").unwrap_or_default();
+        self.report_unused(camera, &source);
+        let source = match source.as_str() {
+            "synthetic" => Source::Synthetic(Synthetic {
+                seed: camera.get("seed"),
+                as_fast_as_possible: !camera.get::<bool>("real_time"),
+            }),
+            _ => Source::Gst(self.gst(camera, source, pipelines)),
+        };
+        Camera {
+            name: camera.find::<String>("name").unwrap_or_default().into(),
+            source,
+            stall_after: camera.get("stall_after"),
+            detector: self.detector(&raw.detector),
+        }
+    }
+
+    /// Keys that the chosen source does not look at were meant to do something.
+    fn report_unused(&mut self, camera: &Section, source: &str) {
+        let unused: &[&str] = match source {
+            "synthetic" => &["location", "user", "password", "password_file", "transport", "live"],
+            "file" => &["user", "password", "password_file", "transport", "seed"],
+            "rtsp" => &["real_time", "seed"],
+            "v4l2" => &["user", "password", "password_file", "transport", "real_time", "seed"],
+            _ => &["seed"],
+        };
+        for key in unused.iter().filter(|key| camera.has(key)) {
+            let message = format!("has no effect on a \"{source}\" source");
+            self.warn(camera, key, message, "remove it");
+        }
+    }
+
+    fn gst(&mut self, camera: &Section, pipeline: String, pipelines: &Path) -> Gst {
+        if camera.place("source").is_some() && pipelines.is_dir() {
+            if !is_file_name(&pipeline) {
+                self.problem(camera, "source", "not a name", "use letters, digits, \"-\" and \"_\" only");
+            } else if !super::description_file(pipelines, &pipeline).is_file() {
+                let message =
+                    format!("no such source, and no {pipeline}.pipeline in {}", pipelines.display());
+                self.problem(camera, "source", message, descriptions(pipelines));
+            }
+        }
+        let (location, user, password) = self.address(camera, &pipeline);
+        let live = camera.find("live").unwrap_or(pipeline != "file");
+        let transport = match camera.get::<String>("transport").as_str() {
+            "udp" => Transport::Udp,
+            _ => Transport::Tcp,
+        };
+        Gst { location, user, password, transport, live, real_time: camera.get("real_time"), pipeline }
+    }
+
+    /// Location, user and password, the latter two from the location or from keys of their own.
+    fn address(&mut self, camera: &Section, pipeline: &str) -> (String, Option<String>, Option<String>) {
+        let Some(written) = camera.find::<String>("location") else {
+            if !camera.has("location") && !pipeline.is_empty() {
+                let example = match pipeline {
+                    "file" => "location = \"videos/hall.mp4\"",
+                    "v4l2" => "location = \"/dev/video0\"",
+                    _ => "location = \"rtsp://192.168.1.20:554/stream1\"",
+                };
+                self.problem(camera, "location", "missing", format!("add {example}"));
+            }
+            return Default::default();
+        };
+        let env = self.around.env;
+        let expanded = |part: &str| expand(part, env);
+        // Expanded after the split where there is a URL, so that a password from the environment needs no
+        // percent-encoding.
+        let parts = match written.contains("://") {
+            true => split(&written).and_then(|parts| {
+                let optional = |part: Option<String>| part.map(|part| expanded(&part)).transpose();
+                Ok((expanded(&parts.location)?, optional(parts.user)?, optional(parts.password)?))
+            }),
+            false => {
+                expanded(&written).and_then(|whole| split(&whole)).map(|p| (p.location, p.user, p.password))
+            }
+        };
+        let (mut location, user, password) = match parts {
+            Ok(parts) => parts,
+            Err(message) => {
+                let remedy = "mend it; credentials are better given as user and password";
+                self.problem(camera, "location", message, remedy);
+                return Default::default();
+            }
+        };
+        match pipeline {
+            "rtsp" => {
+                if let Err(message) = check_rtsp(&location) {
+                    let remedy = "write rtsp://HOST[:PORT]/PATH; give credentials as user and password, or \
+                                  percent-encode / ? # @ : % in them";
+                    self.problem(camera, "location", message, remedy);
+                }
+            }
+            "file" => {
+                let path = self.around.dir.join(&location);
+                if !path.is_file() {
+                    let message = format!("no such file: {}", path.display());
+                    self.problem(camera, "location", message, "name a video file that exists");
+                }
+                location = path.display().to_string();
+            }
+            "v4l2" if !location.starts_with("/dev/") => {
+                let remedy = "name a device such as \"/dev/video0\" (`v4l2-ctl --list-devices` lists them)";
+                self.problem(camera, "location", "not a device", remedy);
+            }
+            _ => {}
+        }
+        let in_location = user.is_some() || password.is_some();
+        if in_location {
+            let message = "credentials inside the location";
+            let remedy = "give them as user and password (or password_file), where they need no escaping";
+            self.warn(camera, "location", message, remedy);
+            for key in ["user", "password", "password_file"] {
+                if camera.has(key) {
+                    self.problem(camera, key, "the location holds credentials too", "remove one of the two");
+                }
+            }
+            return (location, user, password);
+        }
+        let user = self.secret(camera, "user");
+        let password = self.password(camera);
+        if password.is_some() && user.is_none() && !camera.has("user") {
+            self.problem(camera, "user", "missing beside the password", "add user = \"...\"");
+        }
+        (location, user, password)
+    }
+
+    fn secret(&mut self, camera: &Section, key: &str) -> Option<String> {
+        let written: String = camera.find(key)?;
+        match expand(&written, self.around.env) {
+            Ok(value) => {
+                if key == "password" && value == written && self.around.world_readable {
+                    let message = "a password in a file that every user of this machine can read";
+                    let remedy = "chmod 600 the file, or use password_file or \"${NAME}\"";
+                    self.warn(camera, key, message, remedy);
+                }
+                Some(value)
+            }
+            Err(message) => {
+                self.problem(camera, key, message, "set the variable, or write \"$${\" for a plain \"${\"");
+                None
+            }
+        }
+    }
+
+    /// From `password`, or from the first line of `password_file`; a bare name is looked for among the
+    /// credentials that systemd passes on first.
+    fn password(&mut self, camera: &Section) -> Option<String> {
+        let Some(name) = camera.find::<String>("password_file") else {
+            return self.secret(camera, "password");
+        };
+        if camera.has("password") {
+            self.problem(camera, "password", "given beside password_file", "remove one of the two");
+        }
+        let credentials = (self.around.env)("CREDENTIALS_DIRECTORY").filter(|_| !name.contains('/'));
+        let passed = credentials.map(|dir| Path::new(&dir).join(&name)).filter(|path| path.is_file());
+        let path = passed.unwrap_or_else(|| self.around.dir.join(&name));
+        let problem = match std::fs::read_to_string(&path) {
+            Ok(text) => match text.lines().next().filter(|line| !line.is_empty()) {
+                Some(line) => return Some(line.to_string()),
+                None => "its first line is empty".into(),
+            },
+            Err(error) => format!("cannot read {}: {error}", path.display()),
+        };
+        let remedy = "put the password on its first line, readable by the daemon; under systemd, \
+                      LoadCredential= brings it";
+        self.problem(camera, "password_file", problem, remedy);
+        None
+    }
+
+    fn detector(&mut self, section: &Section) -> Detector {
+        let extractor = match section.get::<String>("extractor").as_str() {
+            "v1" => Extractor::V1 {
+                width: section.get::<u64>("width") as u32,
+                height: section.get::<u64>("height") as u32,
+                fps: section.get("fps"),
+                whole_frame: section.get("whole_frame"),
+            },
+            file => {
+                self.model_file(section, "extractor", "v1");
+                Extractor::File(self.around.dir.join(file))
+            }
+        };
+        let scorer = match section.get::<String>("scorer").as_str() {
+            "learned" => Scorer::Learned,
+            file => {
+                self.model_file(section, "scorer", "learned");
+                Scorer::File(self.around.dir.join(file))
+            }
+        };
+        let threshold = Threshold {
+            k: section.get("k"),
+            open_n: section.get::<u64>("open_n") as usize,
+            open_m: section.get::<u64>("open_m") as usize,
+            close_after: section.get("close_after"),
+        };
+        if threshold.open_n > threshold.open_m {
+            let message = format!("{} of the last {} can never be", threshold.open_n, threshold.open_m);
+            self.problem(section, "open_n", message, "make open_n at most open_m");
+        }
+        Detector {
+            extractor,
+            scorer,
+            learning: Learning {
+                watch_for: section.get("watch_for"),
+                again_every: section.get::<Option<_>>("learn_again_every"),
+            },
+            threshold,
+            stride: section.get::<u64>("stride") as usize,
+        }
+    }
+
+    fn model_file(&mut self, section: &Section, key: &str, built_in: &str) {
+        let written: String = section.get(key);
+        let path = self.around.dir.join(&written);
+        if !written.ends_with(".onnx") {
+            let message = format!("neither \"{built_in}\" nor a model file");
+            self.problem(section, key, message, format!("write \"{built_in}\" or a path that ends in .onnx"));
+        } else if !path.is_file() {
+            let message = format!("no such file: {}", path.display());
+            self.problem(section, key, message, format!("name a model file that exists, or \"{built_in}\""));
+        }
+    }
+}
+
+/// Keys whose values are quoted in messages of this file.
+const SHOWN: [&str; 9] =
+    ["dir", "onnxruntime", "pipelines", "name", "source", "location", "password_file", "extractor", "scorer"];
+
+/// May stand as a file's name without meaning another folder.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+/// What `source` may be, for people.
+fn descriptions(pipelines: &Path) -> String {
+    let mut names: Vec<String> = std::fs::read_dir(pipelines)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".pipeline")?.to_string()))
+        .collect();
+    names.sort();
+    names.insert(0, "synthetic".into());
+    format!("choose one of {}", names.join(", "))
+}

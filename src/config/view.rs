@@ -1,0 +1,72 @@
+//! The configuration in force as JSON, laid out as `config.toml`, without secrets.
+
+use super::location::redacted;
+use super::units::format_duration;
+use super::{Camera, Config, Detector, Extractor, Scorer, Source, Transport};
+use serde_json::{Value, json};
+
+impl Config {
+    /// What `/api/config` and `check --json` show: every value in force, defaults included; users and
+    /// passwords masked, hosts and paths left visible.
+    pub fn redacted(&self) -> Value {
+        json!({
+            "http": { "listen": self.http.listen.to_string() },
+            "store": { "dir": self.store.dir, "keep": format_duration(self.store.keep) },
+            "runtime": {
+                "onnxruntime": self.runtime.onnxruntime,
+                "pipelines": self.runtime.pipelines,
+                "workers": self.runtime.workers,
+            },
+            "camera": self.cameras.iter().map(camera).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn camera(camera: &Camera) -> Value {
+    let mut view = match &camera.source {
+        Source::Synthetic(scene) => json!({
+            "source": "synthetic",
+            "seed": scene.seed,
+            "real_time": !scene.as_fast_as_possible,
+        }),
+        Source::Gst(gst) => json!({
+            "source": gst.pipeline,
+            "location": redacted(&gst.location),
+            "user": gst.user.as_ref().map(|_| "***"),
+            "password": gst.password.as_ref().map(|_| "***"),
+            "transport": match gst.transport { Transport::Tcp => "tcp", Transport::Udp => "udp" },
+            "live": gst.live,
+            "real_time": gst.real_time,
+        }),
+    };
+    view["name"] = json!(&*camera.name);
+    view["stall_after"] = json!(format_duration(camera.stall_after));
+    view["detector"] = detector(&camera.detector);
+    view
+}
+
+fn detector(detector: &Detector) -> Value {
+    let mut view = match &detector.extractor {
+        Extractor::V1 { width, height, fps, whole_frame } => json!({
+            "extractor": "v1",
+            "width": width,
+            "height": height,
+            "fps": fps,
+            "whole_frame": whole_frame,
+        }),
+        Extractor::File(path) => json!({ "extractor": path }),
+    };
+    view["scorer"] = match &detector.scorer {
+        Scorer::Learned => json!("learned"),
+        Scorer::File(path) => json!(path),
+    };
+    view["stride"] = json!(detector.stride);
+    view["watch_for"] = json!(format_duration(detector.learning.watch_for));
+    view["learn_again_every"] =
+        json!(detector.learning.again_every.map_or_else(|| "never".to_string(), format_duration));
+    view["k"] = json!(detector.threshold.k);
+    view["open_n"] = json!(detector.threshold.open_n);
+    view["open_m"] = json!(detector.threshold.open_m);
+    view["close_after"] = json!(format_duration(detector.threshold.close_after));
+    view
+}
