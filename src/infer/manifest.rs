@@ -1,6 +1,8 @@
 //! What a model file says of itself, kept in the ONNX metadata so that one file is all there is.
 
+use super::InferError;
 use crate::frame::FrameSpec;
+use crate::segment::SEGMENT_FRAMES;
 use serde::{Deserialize, Serialize};
 
 /// Metadata key that holds the [`Manifest`] as JSON.
@@ -22,12 +24,140 @@ pub struct Manifest {
     pub spec: ModelSpec,
 }
 
+impl Manifest {
+    /// Name and version in one: what a scorer keeps of the extractor that it was learned from.
+    pub fn id(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
+
+    /// Reads a manifest from the JSON of the metadata of `model`, and checks that it makes sense in itself.
+    pub fn parse(model: &str, json: &str) -> Result<Self, InferError> {
+        let refuse = |problem: String, remedy: &str| Err(InferError::new(model, problem, remedy));
+        let parsed: serde_json::Value = match serde_json::from_str(json) {
+            Ok(value) => value,
+            Err(e) => return refuse(format!("its manifest is not JSON: {e}"), REWRITE),
+        };
+        // The format comes first: another format may well have other fields.
+        match parsed.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format == u64::from(MANIFEST_FORMAT) => {}
+            Some(format) => {
+                let problem =
+                    format!("its manifest has format {format}, this program reads format {MANIFEST_FORMAT}");
+                return refuse(problem, "use a file written by this version, or learn again");
+            }
+            None => return refuse("its manifest does not say its format".into(), REWRITE),
+        }
+        let manifest: Manifest = match serde_json::from_value(parsed) {
+            Ok(manifest) => manifest,
+            Err(e) => return refuse(format!("its manifest is incomplete: {e}"), REWRITE),
+        };
+        match manifest.spec.nonsense() {
+            Some(problem) => refuse(format!("its manifest makes no sense: {problem}"), REWRITE),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The description of an extractor; an error about `model` where this is another kind.
+    pub fn extractor(&self, model: &str) -> Result<&ExtractorSpec, InferError> {
+        match &self.spec {
+            ModelSpec::Extractor(spec) => Ok(spec),
+            ModelSpec::Scorer(_) => Err(InferError::new(
+                model,
+                format!("it is a scorer ({}), and an extractor is wanted here", self.id()),
+                "name a scorer file as `scorer`, and `v1` or an extractor file as `extractor`",
+            )),
+        }
+    }
+
+    /// The description of a scorer; an error about `model` where this is another kind.
+    pub fn scorer(&self, model: &str) -> Result<&ScorerSpec, InferError> {
+        match &self.spec {
+            ModelSpec::Scorer(spec) => Ok(spec),
+            ModelSpec::Extractor(_) => Err(InferError::new(
+                model,
+                format!("it is an extractor ({}), and a scorer is wanted here", self.id()),
+                "name an extractor file as `extractor`, and a file made by `sigmawatch learn` as `scorer`",
+            )),
+        }
+    }
+
+    /// Checks that the scorer `model`, described by `self`, was learned from what `extractor` gives.
+    pub fn check_learned_from(&self, model: &str, extractor: &Manifest) -> Result<(), InferError> {
+        let spec = self.scorer(model)?;
+        let features = extractor.extractor(&extractor.name)?;
+        let remedy = "learn again with this extractor, or configure the extractor it was learned from";
+        if spec.grid != features.grid {
+            let problem = format!(
+                "it scores a grid of {} regions, and the extractor {} gives {}",
+                spec.grid,
+                extractor.id(),
+                features.grid
+            );
+            return Err(InferError::new(model, problem, remedy));
+        }
+        if spec.dims != features.dims {
+            let problem = format!(
+                "it takes {} numbers a region, and the extractor {} gives {}",
+                spec.dims,
+                extractor.id(),
+                features.dims
+            );
+            return Err(InferError::new(model, problem, remedy));
+        }
+        if spec.extractor != extractor.id() {
+            let problem = format!(
+                "it was learned from the extractor {:?}, and this one is {:?}",
+                spec.extractor,
+                extractor.id()
+            );
+            return Err(InferError::new(model, problem, remedy));
+        }
+        Ok(())
+    }
+}
+
+const REWRITE: &str = "write the file again; docs/ref/models.md describes the manifest";
+
 /// What kind of model it is, and what it takes and gives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum ModelSpec {
     Extractor(ExtractorSpec),
     Scorer(ScorerSpec),
+}
+
+impl ModelSpec {
+    /// What cannot be, if anything.
+    fn nonsense(&self) -> Option<String> {
+        let (grid, dims) = match self {
+            ModelSpec::Extractor(spec) => (spec.grid, spec.dims),
+            ModelSpec::Scorer(spec) => (spec.grid, spec.dims),
+        };
+        if grid.regions() == 0 || dims == 0 {
+            return Some(format!("a grid of {grid} regions with {dims} numbers each"));
+        }
+        match self {
+            ModelSpec::Extractor(spec) => {
+                let FrameSpec { width, height, fps, .. } = spec.frame;
+                if width == 0 || height == 0 || !(fps.is_finite() && fps > 0.0) {
+                    Some(format!("pictures of {width} x {height} pixels at {fps} frames a second"))
+                } else if spec.frames != SEGMENT_FRAMES {
+                    Some(format!("segments of {} frames; they have {SEGMENT_FRAMES}", spec.frames))
+                } else if ![spec.covers.width, spec.covers.height].iter().all(|c| *c > 0.0 && *c <= 1.0) {
+                    Some("a grid that does not lie in the picture".into())
+                } else if spec.channels.len() != dims {
+                    Some(format!("{} channel names for {dims} dimensions", spec.channels.len()))
+                } else {
+                    None
+                }
+            }
+            ModelSpec::Scorer(spec) => {
+                let Calibration { mu, sigma, .. } = spec.calibration;
+                (!(mu.is_finite() && sigma.is_finite() && sigma >= 0.0))
+                    .then(|| format!("a calibration of mu {mu} and sigma {sigma}"))
+            }
+        }
+    }
 }
 
 /// Regions of the picture, row by row from the top left.
@@ -57,6 +187,12 @@ pub struct Covers {
 impl Default for Covers {
     fn default() -> Self {
         Self { width: 1.0, height: 1.0 }
+    }
+}
+
+impl std::fmt::Display for Grid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} x {}", self.rows, self.cols)
     }
 }
 
@@ -97,4 +233,101 @@ pub struct Calibration {
     pub sigma: f64,
     /// The scores themselves, in order of time, so that other thresholds can be had later.
     pub scores: Vec<f32>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::frame::PixelFormat;
+
+    /// A small extractor: 2 x 3 regions of 2 numbers.
+    pub(crate) fn extractor_manifest() -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            name: "toy".into(),
+            version: "1".into(),
+            licence: "MIT OR Apache-2.0".into(),
+            provenance: "a test".into(),
+            spec: ModelSpec::Extractor(ExtractorSpec {
+                frame: FrameSpec { width: 6, height: 4, format: PixelFormat::Gray8, fps: 10.0 },
+                frames: SEGMENT_FRAMES,
+                grid: Grid { rows: 2, cols: 3 },
+                covers: Covers::default(),
+                dims: 2,
+                channels: vec!["a".into(), "b".into()],
+            }),
+        }
+    }
+
+    /// A scorer that fits it.
+    pub(crate) fn scorer_manifest() -> Manifest {
+        Manifest {
+            spec: ModelSpec::Scorer(ScorerSpec {
+                extractor: "toy 1".into(),
+                grid: Grid { rows: 2, cols: 3 },
+                dims: 2,
+                calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
+                training: serde_json::Value::Null,
+            }),
+            ..extractor_manifest()
+        }
+    }
+
+    fn refusal(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let mut json = serde_json::to_value(extractor_manifest()).expect("JSON");
+        change(&mut json);
+        Manifest::parse("m.onnx", &json.to_string()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_manifest_survives_the_metadata() {
+        for manifest in [extractor_manifest(), scorer_manifest()] {
+            let json = serde_json::to_string(&manifest).expect("JSON");
+            assert_eq!(Manifest::parse("m.onnx", &json).expect("parses"), manifest);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_manifest_is_said() {
+        for (message, expected) in [
+            (refusal(|m| m["format"] = 7.into()), "has format 7, this program reads format 1"),
+            (refusal(|m| drop(m.as_object_mut().map(|m| m.remove("format")))), "does not say its format"),
+            (refusal(|m| m["spec"]["kind"] = "oracle".into()), "unknown variant `oracle`"),
+            (refusal(|m| m["spec"]["dims"] = 0.into()), "2 x 3 regions with 0 numbers each"),
+            (refusal(|m| m["spec"]["frames"] = 8.into()), "segments of 8 frames; they have 16"),
+            (refusal(|m| m["spec"]["channels"] = vec!["a"].into()), "1 channel names for 2 dimensions"),
+            (refusal(|m| m["spec"]["frame"]["width"] = 0.into()), "pictures of 0 x 4 pixels"),
+            (refusal(|m| drop(m.as_object_mut().map(|m| m.remove("licence")))), "missing field `licence`"),
+        ] {
+            assert!(message.starts_with("m.onnx: ") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn kinds_and_fits_are_told_apart() {
+        let (extractor, scorer) = (extractor_manifest(), scorer_manifest());
+        assert!(scorer.extractor("s.onnx").expect_err("no").to_string().contains("it is a scorer"));
+        assert!(extractor.scorer("e.onnx").expect_err("no").to_string().contains("it is an extractor"));
+        scorer.check_learned_from("s.onnx", &extractor).expect("fits");
+        for (change, expected) in [
+            (
+                (|s| s.grid.rows = 9) as fn(&mut ExtractorSpec),
+                "2 x 3 regions, and the extractor toy 1 gives 9 x 3",
+            ),
+            (|s| s.dims = 7, "takes 2 numbers a region, and the extractor toy 1 gives 7"),
+        ] {
+            let mut other = extractor.clone();
+            if let ModelSpec::Extractor(spec) = &mut other.spec {
+                change(spec);
+            }
+            let message = scorer.check_learned_from("s.onnx", &other).expect_err("no").to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        let other = Manifest { version: "2".into(), ..extractor };
+        let message = scorer.check_learned_from("s.onnx", &other).expect_err("no").to_string();
+        assert!(
+            message.contains(r#"learned from the extractor "toy 1", and this one is "toy 2""#),
+            "{message}"
+        );
+    }
 }

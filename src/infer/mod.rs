@@ -1,10 +1,14 @@
 //! The ONNX room: writing graphs, describing models, running sessions. The only importer of `ort`.
 
+mod graph;
 mod manifest;
+mod session;
 
+pub use graph::{Attr, Dim, Graph, Value, write_atomically};
 pub use manifest::{
     Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, ScorerSpec,
 };
+pub use session::{Session, TensorIn, TensorOut, describe, init};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -14,4 +18,20 @@ pub struct InferError {
     pub model: String,
     pub problem: String,
     pub remedy: String,
+}
+
+impl InferError {
+    pub fn new(model: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { model: model.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+/// Loads the ONNX Runtime library for unit tests: `SIGMAWATCH_ORT_LIB`, else the one that `make` fetches.
+#[cfg(test)]
+pub(crate) fn init_for_tests() {
+    let lib = std::env::var_os("SIGMAWATCH_ORT_LIB").map_or_else(
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
+        std::path::PathBuf::from,
+    );
+    init(&lib).expect("ONNX Runtime for the tests: `make test` fetches it");
 }

@@ -1,0 +1,433 @@
+//! One model loaded into ONNX Runtime, checked against its own manifest; the only file that uses `ort`.
+
+use super::InferError;
+use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec};
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
+use ort::session::{RunOptions, SessionInputValue};
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+/// The process has one environment; it lives as long as the process does.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// Loads the ONNX Runtime library `lib`. Only the first success counts; later calls find it loaded.
+pub fn init(lib: &Path) -> Result<(), InferError> {
+    let mut environment = ENVIRONMENT.lock().expect("no panic while it is held");
+    if environment.is_some() {
+        return Ok(());
+    }
+    let builder = ort::init_from(locate(lib)?).map_err(|e| library_error(lib, load_problem(&e)))?;
+    let built = builder.with_name("sigmawatch").with_telemetry(false).build();
+    let built = built.map_err(|e| library_error(lib, format!("does not start: {e}")))?;
+    // Below warnings it reports every node of every graph.
+    built.set_log_level(LogLevel::Warning);
+    *environment = Some(built);
+    Ok(())
+}
+
+fn library_error(lib: &Path, problem: String) -> InferError {
+    let remedy = "`make run` and `make test` fetch the right library; or point `runtime.onnxruntime` to one";
+    InferError::new(lib.display().to_string(), problem, remedy)
+}
+
+/// The library's absolute path: a plain name would be searched for in the system's folders.
+fn locate(lib: &Path) -> Result<PathBuf, InferError> {
+    match lib.canonicalize() {
+        Ok(absolute) if absolute.is_file() => Ok(absolute),
+        _ => Err(library_error(lib, "the ONNX Runtime library is not there".into())),
+    }
+}
+
+fn load_problem(error: &ort::LoadDynamicError) -> String {
+    match error {
+        ort::LoadDynamicError::Dlopen { error, .. } => format!("is no loadable library: {error}"),
+        ort::LoadDynamicError::BadVersion { version_str, .. } => {
+            format!("is ONNX Runtime {version_str}, and at least 1.{} is needed", ort::MINOR_VERSION)
+        }
+        ort::LoadDynamicError::MissingApi { .. } | ort::LoadDynamicError::InvalidVersionString => {
+            "is a library, but not ONNX Runtime".into()
+        }
+    }
+}
+
+/// A tensor that goes in, borrowed: `data` in row-major order of `dims`.
+#[derive(Debug, Clone, Copy)]
+pub enum TensorIn<'a> {
+    U8 { dims: &'a [usize], data: &'a [u8] },
+    F32 { dims: &'a [usize], data: &'a [f32] },
+}
+
+/// A tensor that came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorOut {
+    pub name: String,
+    pub dims: Vec<usize>,
+    /// Row-major.
+    pub data: Vec<f32>,
+}
+
+/// A model in memory, run by one thread: give every worker a session of its own.
+#[derive(Debug)]
+pub struct Session {
+    inner: ort::session::Session,
+    /// File or name, for messages.
+    model: String,
+    manifest: Manifest,
+    sha256: String,
+}
+
+impl Session {
+    /// Loads a model file that describes itself.
+    pub fn load(path: &Path) -> Result<Self, InferError> {
+        Self::from_bytes(&path.display().to_string(), &read_model(path)?)
+    }
+
+    /// Loads a model file's bytes; `model` names it in messages.
+    pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self, InferError> {
+        let environment =
+            ENVIRONMENT.lock().expect("no panic while it is held").clone().ok_or_else(|| {
+                InferError::new(
+                    model,
+                    "ONNX Runtime has not been loaded",
+                    "call `infer::init` before any model",
+                )
+            })?;
+        if bytes.is_empty() {
+            return Err(InferError::new(model, "the file is empty", "copy the model file again"));
+        }
+        let inner = options(&environment)
+            .and_then(|mut builder| builder.commit_from_memory(bytes))
+            .map_err(|e| not_a_model(model, bytes, &e.to_string()))?;
+        let json = inner.metadata().ok().and_then(|m| m.custom(MANIFEST_KEY)).ok_or_else(|| {
+            InferError::new(
+                model,
+                format!("it is an ONNX model, but does not describe itself (no metadata `{MANIFEST_KEY}`)"),
+                "add a manifest as docs/ref/models.md shows",
+            )
+        })?;
+        let manifest = Manifest::parse(model, &json)?;
+        check_signature(model, &inner, &manifest.spec)?;
+        Ok(Self { inner, model: model.into(), manifest, sha256: sha256_hex(bytes) })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// File or name of the model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Of the model file, lower-case hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Runs the model on its one input; the outputs come in the order of the graph.
+    pub fn run(&mut self, input: TensorIn<'_>) -> Result<Vec<TensorOut>, InferError> {
+        let options = RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
+        self.run_with(input, &options).map_err(|e| self.failed(&e))
+    }
+
+    /// Runs the model as [`Session::run`] does, and gives up after `deadline` (at the next operator).
+    pub fn run_with_deadline(
+        &mut self,
+        input: TensorIn<'_>,
+        deadline: Duration,
+    ) -> Result<Vec<TensorOut>, InferError> {
+        let options = &RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
+        let (done, waits) = mpsc::channel::<()>();
+        let (result, expired) = std::thread::scope(|scope| {
+            let watchdog = scope.spawn(move || {
+                let expired = waits.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout);
+                expired && options.terminate().is_ok()
+            });
+            let result = self.run_with(input, options);
+            drop(done);
+            (result, watchdog.join().expect("the watchdog does not panic"))
+        });
+        result.map_err(|problem| match expired {
+            true => InferError::new(
+                &self.model,
+                format!("a run took longer than {} ms and was stopped", deadline.as_millis()),
+                "lighten the machine's load, or take a smaller model",
+            ),
+            false => self.failed(&problem),
+        })
+    }
+
+    fn run_with(&mut self, input: TensorIn<'_>, options: &RunOptions) -> Result<Vec<TensorOut>, String> {
+        let value: SessionInputValue<'_> = match input {
+            TensorIn::U8 { dims, data } => TensorRef::from_array_view((dims, data)).map(Into::into),
+            TensorIn::F32 { dims, data } => TensorRef::from_array_view((dims, data)).map(Into::into),
+        }
+        .map_err(|e: ort::Error| e.to_string())?;
+        let outputs = self.inner.run_with_options([value], options).map_err(|e| e.to_string())?;
+        outputs
+            .iter()
+            .map(|(name, value)| {
+                let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
+                let dims = shape.iter().map(|&d| d as usize).collect();
+                Ok(TensorOut { name: name.into(), dims, data: data.to_vec() })
+            })
+            .collect()
+    }
+
+    fn failed(&self, problem: &str) -> InferError {
+        InferError::new(
+            &self.model,
+            format!("it cannot be run: {problem}"),
+            "check the file with `sigmawatch models`",
+        )
+    }
+}
+
+/// Reads a model file whole.
+fn read_model(path: &Path) -> Result<Vec<u8>, InferError> {
+    let refuse = |problem: String| InferError::new(path.display().to_string(), problem, "check the path");
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(refuse("there is no such file".into())),
+        Err(e) => Err(refuse(format!("cannot be read: {e}"))),
+    }
+}
+
+/// A model file's manifest and SHA-256, once it has passed every check that loading makes.
+pub fn describe(path: &Path) -> Result<(Manifest, String), InferError> {
+    let session = Session::load(path)?;
+    Ok((session.manifest, session.sha256))
+}
+
+/// One thread, no spinning: sessions side by side use the cores better than one session with threads.
+fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
+    let configure = |builder: SessionBuilder| -> BuilderResult {
+        builder
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_parallel_execution(false)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+    };
+    Ok(configure(ort::session::Session::builder(environment)?)?)
+}
+
+fn not_a_model(model: &str, bytes: &[u8], error: &str) -> InferError {
+    let remedy = "name a model file, made by `sigmawatch learn` or exported as docs/ref/models.md shows";
+    if std::str::from_utf8(bytes).is_ok() {
+        return InferError::new(model, "is not an ONNX model: it holds text", remedy);
+    }
+    if error.to_lowercase().contains("protobuf") || error.contains("No graph was found") {
+        return InferError::new(
+            model,
+            "is not an ONNX model, or a damaged one",
+            "copy or make the file again",
+        );
+    }
+    InferError::new(model, format!("ONNX Runtime refuses it: {error}"), remedy)
+}
+
+/// Checks that the graph takes and gives what the manifest says.
+fn check_signature(model: &str, session: &ort::session::Session, spec: &ModelSpec) -> Result<(), InferError> {
+    // -1 is the number of segments, which the caller chooses.
+    let (input, outputs) = match spec {
+        ModelSpec::Extractor(spec) => {
+            let frame = &spec.frame;
+            let channels = frame.format.bytes_per_pixel();
+            let frames = [spec.frames, frame.height as usize, frame.width as usize, channels];
+            (
+                ("frames", TensorElementType::Uint8, batched(&frames)),
+                vec![("features", batched(&[spec.grid.regions(), spec.dims]))],
+            )
+        }
+        ModelSpec::Scorer(spec) => {
+            let regions = spec.grid.regions();
+            (
+                ("features", TensorElementType::Float32, batched(&[regions, spec.dims])),
+                vec![("score", batched(&[])), ("regions", batched(&[regions]))],
+            )
+        }
+    };
+    if session.inputs().len() != 1 {
+        let names: Vec<&str> = session.inputs().iter().map(Outlet::name).collect();
+        let problem = format!("it takes {} inputs ({}), and one is wanted", names.len(), names.join(", "));
+        return Err(InferError::new(model, problem, "export it as docs/ref/models.md shows"));
+    }
+    check_outlet(model, "input", session.inputs(), input.0, input.1, &input.2)?;
+    for (name, dims) in &outputs {
+        check_outlet(model, "output", session.outputs(), name, TensorElementType::Float32, dims)?;
+    }
+    Ok(())
+}
+
+fn batched(dims: &[usize]) -> Vec<i64> {
+    std::iter::once(-1).chain(dims.iter().map(|&d| d as i64)).collect()
+}
+
+/// Checks one input or output. A dimension that the graph leaves open fits; the first one must be open.
+fn check_outlet(
+    model: &str,
+    side: &str,
+    outlets: &[Outlet],
+    name: &str,
+    element: TensorElementType,
+    dims: &[i64],
+) -> Result<(), InferError> {
+    let remedy = "export it as docs/ref/models.md shows, with a manifest that says the truth";
+    let Some(outlet) = outlets.iter().find(|o| o.name() == name) else {
+        let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
+        let problem = format!("it has no {side} `{name}` (it has: {})", names.join(", "));
+        return Err(InferError::new(model, problem, remedy));
+    };
+    let fits = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => {
+            *ty == element
+                && shape.len() == dims.len()
+                && shape.iter().zip(dims).all(|(&is, &wanted)| is == -1 || is == wanted)
+        }
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let is = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => format!("{ty} {}", show_dims(shape)),
+        other => format!("{other}"),
+    };
+    let problem =
+        format!("its {side} `{name}` is {is}, and its manifest means {element} {}", show_dims(dims));
+    Err(InferError::new(model, problem, remedy))
+}
+
+fn show_dims(dims: &[i64]) -> String {
+    let dims: Vec<String> =
+        dims.iter().map(|&d| if d < 0 { "segments".into() } else { d.to_string() }).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::manifest::tests::{extractor_manifest, scorer_manifest};
+    use crate::infer::{Dim, Graph, init_for_tests};
+
+    const N: Dim = Dim::Symbol("segments");
+
+    /// A scorer graph: region score = sum of its numbers, score = the largest.
+    fn scorer_graph(dims: usize) -> Graph {
+        let mut g = Graph::new("toy");
+        let x = g.input_f32("features", &[N, Dim::Fixed(6), Dim::Fixed(dims)]);
+        let last = g.ints(&[2]);
+        let regions = g.op("ReduceSum", &[&x, &last], &[("keepdims", 0.into())]);
+        let score = g.op("ReduceMax", &[&regions], &[("axes", [1i64].into()), ("keepdims", 0.into())]);
+        g.output_f32("score", &score, &[N]);
+        g.output_f32("regions", &regions, &[N, Dim::Fixed(6)]);
+        g
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        init_for_tests();
+        Session::from_bytes("m.onnx", bytes).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_model_runs_and_knows_itself() {
+        init_for_tests();
+        let bytes = scorer_graph(2).finish(&scorer_manifest());
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("m.onnx");
+        crate::infer::write_atomically(&path, &bytes).expect("written");
+        let mut session = Session::load(&path).expect("loads");
+        assert_eq!(session.manifest(), &scorer_manifest());
+        assert_eq!(session.sha256(), sha256_hex(&bytes));
+        assert_eq!(describe(&path).expect("described"), (scorer_manifest(), sha256_hex(&bytes)));
+        let features: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let out = session.run(TensorIn::F32 { dims: &[2, 6, 2], data: &features }).expect("runs");
+        assert_eq!((out[0].name.as_str(), out[0].dims.as_slice()), ("score", [2usize].as_slice()));
+        assert_eq!(out[0].data, [21.0, 45.0]);
+        assert_eq!(out[1].dims, [2, 6]);
+        let deadline = Duration::from_secs(60);
+        let again = session.run_with_deadline(TensorIn::F32 { dims: &[2, 6, 2], data: &features }, deadline);
+        assert_eq!(again.expect("runs"), out);
+        let wrong = session.run(TensorIn::F32 { dims: &[2, 5, 2], data: &features[..20] });
+        assert!(wrong.expect_err("another shape").to_string().contains("cannot be run"));
+    }
+
+    #[test]
+    fn files_that_are_no_models_are_refused_in_words() {
+        assert!(refusal(b"").contains("the file is empty"));
+        assert!(refusal(b"[camera.a]\nurl = 'x'\n").contains("m.onnx: is not an ONNX model: it holds text"));
+        let noise = refusal(&[0xff; 300]);
+        assert!(noise.contains("is not an ONNX model, or a damaged one"), "{noise}");
+        let whole = scorer_graph(2).finish(&scorer_manifest());
+        assert!(refusal(&whole[..whole.len() / 2]).contains("m.onnx: "));
+        let missing = Session::load(Path::new("no/such.onnx")).expect_err("refused").to_string();
+        assert!(missing.contains("no/such.onnx: there is no such file"), "{missing}");
+    }
+
+    #[test]
+    fn models_that_do_not_describe_themselves_truly_are_refused() {
+        use onnx_protobuf::{Message, ModelProto};
+        let whole = scorer_graph(2).finish(&scorer_manifest());
+        let mut bare = ModelProto::parse_from_bytes(&whole).expect("parses");
+        bare.metadata_props.clear();
+        assert!(refusal(&bare.write_to_bytes().expect("bytes")).contains("does not describe itself"));
+        let other = refusal(&scorer_graph(3).finish(&scorer_manifest()));
+        assert!(
+            other.contains("`features` is f32 [segments, 6, 3], and its manifest means f32 [segments, 6, 2]"),
+            "{other}"
+        );
+        let kind = refusal(&scorer_graph(2).finish(&extractor_manifest()));
+        assert!(kind.contains("it has no input `frames` (it has: features)"), "{kind}");
+    }
+
+    #[test]
+    fn a_run_past_its_deadline_is_stopped() {
+        init_for_tests();
+        let mut g = Graph::new("slow");
+        let x = g.input_f32("features", &[N, Dim::Fixed(6), Dim::Fixed(2)]);
+        let mut big = g.constant(&[512, 512], &vec![1e-3; 512 * 512]);
+        let small = g.op("ReduceSum", &[&x], &[("keepdims", 0.into())]);
+        big = g.op("Mul", &[&big, &small], &[]);
+        for _ in 0..2000 {
+            big = g.op("MatMul", &[&big, &big], &[]);
+        }
+        let total = g.op("ReduceSum", &[&big], &[("keepdims", 0.into())]);
+        let last = g.ints(&[2]);
+        let regions = g.op("ReduceSum", &[&x, &last], &[("keepdims", 0.into())]);
+        let regions = g.op("Add", &[&regions, &total], &[]);
+        let score = g.op("ReduceMax", &[&regions], &[("axes", [1i64].into()), ("keepdims", 0.into())]);
+        g.output_f32("score", &score, &[N]);
+        g.output_f32("regions", &regions, &[N, Dim::Fixed(6)]);
+        let mut session = Session::from_bytes("slow", &g.finish(&scorer_manifest())).expect("loads");
+        let input = [0.0; 12];
+        let run = session
+            .run_with_deadline(TensorIn::F32 { dims: &[1, 6, 2], data: &input }, Duration::from_millis(5));
+        let message = run.expect_err("stopped").to_string();
+        assert!(message.contains("took longer than 5 ms and was stopped"), "{message}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_library_is_said() {
+        let path = Path::new("old.so").to_path_buf();
+        let too_old = ort::LoadDynamicError::BadVersion { version_str: "1.10.0".into(), path: path.clone() };
+        assert_eq!(load_problem(&too_old), "is ONNX Runtime 1.10.0, and at least 1.24 is needed");
+        let other = ort::LoadDynamicError::MissingApi { path };
+        assert_eq!(load_problem(&other), "is a library, but not ONNX Runtime");
+        let missing = locate(Path::new("no/such.so")).expect_err("refused").to_string();
+        assert!(
+            missing.contains("no/such.so: the ONNX Runtime library is not there (`make run`"),
+            "{missing}"
+        );
+    }
+}
