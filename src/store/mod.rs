@@ -1,1 +1,148 @@
 //! Events, the score timeline and pictures on disk.
+
+mod database;
+mod events;
+mod files;
+mod ring;
+mod scores;
+
+pub use events::{EventFilter, EventPage};
+pub use files::{Layout, write_atomically};
+pub use ring::{FeatureRing, RingRecord, RingSpec};
+pub use scores::{ScorePoint, ScoreRow};
+
+use crate::base::{Clock, Timestamp};
+use database::Database;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why something cannot be kept or read back; names the place, the cause and the remedy.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{place}: {problem} ({remedy})")]
+pub struct StoreError {
+    pub place: String,
+    pub problem: String,
+    pub remedy: String,
+}
+
+impl StoreError {
+    fn new(place: &Path, problem: impl ToString, remedy: &str) -> Self {
+        Self { place: place.display().to_string(), problem: problem.to_string(), remedy: remedy.into() }
+    }
+
+    fn io(place: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as K;
+        let remedy = match error.kind() {
+            K::PermissionDenied => "let the daemon's user write there",
+            K::StorageFull | K::QuotaExceeded => "free some disk space or keep less",
+            K::NotFound => "see that the folder exists",
+            _ => "see to the disk",
+        };
+        Self::new(place, error, remedy)
+    }
+}
+
+/// Everything the daemon keeps. Shared between threads; one write happens at a time, and a read does not
+/// wait for it.
+pub struct Store {
+    layout: Layout,
+    database: Database,
+    clock: Arc<dyn Clock>,
+    /// Locked as long as this store is open: two daemons must not share a folder.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the folder `dir`, making it where it does not exist, and brings its database up to date.
+    pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let layout = Layout::new(dir);
+        layout.create()?;
+        let lock_path = dir.join("lock");
+        let lock = File::create(&lock_path).map_err(|e| StoreError::io(&lock_path, &e))?;
+        lock.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => StoreError::new(
+                dir,
+                "another sigmawatch uses this folder",
+                "stop it, or give this one a `store.dir` of its own",
+            ),
+            TryLockError::Error(e) => StoreError::io(&lock_path, &e),
+        })?;
+        let database = Database::open(&layout.database())?;
+        let store = Self { layout, database, clock, _lock: lock };
+        store.sweep_snapshots()?;
+        Ok(store)
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Writes the pictures of event `id`: the snapshot and its thumbnail, both JPEG.
+    pub fn put_snapshot(&self, id: &str, snapshot: &[u8], thumbnail: &[u8]) -> Result<(), StoreError> {
+        let (large, small) = self.snapshot_paths(id)?;
+        write_atomically(&small, thumbnail)?;
+        write_atomically(&large, snapshot)
+    }
+
+    /// The snapshot of event `id`, or `None` where there is none.
+    pub fn snapshot(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Ok((large, _)) = self.snapshot_paths(id) else { return Ok(None) };
+        files::read_if_there(&large)
+    }
+
+    /// The thumbnail of event `id`, or `None` where there is none.
+    pub fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Ok((_, small)) = self.snapshot_paths(id) else { return Ok(None) };
+        files::read_if_there(&small)
+    }
+
+    /// Removes events that ended, and scores taken, more than `keep` ago; with their pictures. Gives the
+    /// number of events removed.
+    pub fn retain(&self, keep: Duration) -> Result<usize, StoreError> {
+        let before = self.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
+        self.remove_scores(before)?;
+        let gone = self.remove_events(before)?;
+        // Rows first: a picture without its row is swept at the next start, a row without its picture lies.
+        for id in &gone {
+            let (large, small) = self.snapshot_paths(id)?;
+            files::remove_if_there(&large)?;
+            files::remove_if_there(&small)?;
+        }
+        Ok(gone.len())
+    }
+
+    fn snapshot_paths(&self, id: &str) -> Result<(std::path::PathBuf, std::path::PathBuf), StoreError> {
+        self.layout.snapshot(id).ok_or_else(|| {
+            StoreError::new(
+                &self.layout.snapshots(),
+                format!("`{id}` is no event id"),
+                "use an id the API gave",
+            )
+        })
+    }
+
+    /// Removes pictures whose event is not known: what a crash in the middle of [`Store::retain`] leaves.
+    fn sweep_snapshots(&self) -> Result<(), StoreError> {
+        let dir = self.layout.snapshots();
+        let entries = std::fs::read_dir(&dir).map_err(|e| StoreError::io(&dir, &e))?;
+        let mut swept = 0_usize;
+        for entry in entries {
+            let path = entry.map_err(|e| StoreError::io(&dir, &e))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let id = name.split('.').next().unwrap_or_default();
+            if self.layout.snapshot(id).is_none_or(|(large, small)| path != large && path != small)
+                || self.event(id)?.is_none()
+            {
+                files::remove_if_there(&path)?;
+                swept += 1;
+            }
+        }
+        if swept > 0 {
+            tracing::info!(swept, "removed pictures that belong to no event");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! The SQLite file: opening, migrations, and who may write.
+
+use super::StoreError;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Steps from an empty file to today's layout. Never change one that was released; add the next.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE events (
+        id         TEXT PRIMARY KEY,
+        camera     TEXT NOT NULL,
+        start_us   INTEGER NOT NULL,              -- microseconds since 1970, UTC, like every *_us
+        end_us     INTEGER,                       -- NULL while open
+        top_score  REAL NOT NULL,
+        changed_us INTEGER NOT NULL,              -- when this row was last written
+        body       TEXT NOT NULL                  -- the whole event as JSON
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX events_by_camera ON events (camera, id);
+    CREATE INDEX events_by_change ON events (changed_us);
+    CREATE INDEX events_open ON events (id) WHERE end_us IS NULL;
+
+    CREATE TABLE cameras (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE scores (
+        camera    INTEGER NOT NULL REFERENCES cameras (id),
+        time_us   INTEGER NOT NULL,               -- arrival of the segment's last frame
+        score     REAL NOT NULL,
+        threshold REAL NOT NULL,
+        PRIMARY KEY (camera, time_us)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Version of the layout that this program writes.
+const NEWEST: u32 = MIGRATIONS.len() as u32;
+
+/// Two connections to one file: a writer, and a reader that never waits for it (write-ahead log).
+pub(super) struct Database {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+}
+
+/// What must be on disk before a write is said to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Survives the loss of power: events.
+    PowerLoss,
+    /// Survives the end of the process, and costs no wait for the disk: scores.
+    ProcessEnd,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connect = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let mut writer = connect().map_err(|e| explain(path, &e))?;
+        migrate(&mut writer, path)?;
+        let reader = connect().map_err(|e| explain(path, &e))?;
+        reader.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
+    }
+
+    /// Runs `work` in one transaction, which takes place as a whole or not at all.
+    pub(super) fn write<T>(
+        &self,
+        durable: Durable,
+        work: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut writer = hold(&self.writer);
+        let attempt = || -> rusqlite::Result<T> {
+            let level = if durable == Durable::PowerLoss { "FULL" } else { "NORMAL" };
+            writer.pragma_update(None, "synchronous", level)?;
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        attempt().map_err(|e| explain(&self.path, &e))
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&hold(&self.reader)).map_err(|e| explain(&self.path, &e))
+    }
+}
+
+/// A panic in the middle of a transaction rolled it back, so the connection is as good as before.
+fn hold(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let mut step = || -> rusqlite::Result<Result<(), u32>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version > NEWEST {
+            return Ok(Err(version));
+        }
+        for sql in &MIGRATIONS[version as usize..] {
+            transaction.execute_batch(sql)?;
+        }
+        transaction.pragma_update(None, "user_version", NEWEST)?;
+        transaction.commit()?;
+        Ok(Ok(()))
+    };
+    step().map_err(|e| explain(path, &e))?.map_err(|version| {
+        StoreError::new(
+            path,
+            format!("its layout is version {version}, and this program knows {NEWEST} at most"),
+            "run the newer sigmawatch that wrote it, or move the file away to start afresh",
+        )
+    })
+}
+
+fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let (problem, remedy) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => (
+            "this is no SQLite database, or its beginning is damaged".to_owned(),
+            "restore it from a backup, or move it away to start afresh",
+        ),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            format!("the database is damaged: {error}"),
+            "restore it from a backup, or move it away to start afresh",
+        ),
+        Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), "free some space or keep less"),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            (error.to_string(), "let the daemon's user read and write it and its folder")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            ("another program holds the database locked".to_owned(), "end that program")
+        }
+        _ => (error.to_string(), "see to the disk, and report this if it stays"),
+    };
+    StoreError::new(path, problem, remedy)
+}

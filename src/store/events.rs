@@ -1,0 +1,153 @@
+//! Events in the database: written at each change, read newest first in pages.
+
+use super::database::Durable;
+use super::{Store, StoreError};
+use crate::alert::Event;
+use crate::base::{CameraName, Timestamp};
+use rusqlite::types::{FromSqlError, Value};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+/// Which events are wanted. The default is all of them.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Empty: every camera.
+    pub cameras: Vec<CameraName>,
+    /// That had not ended by then.
+    pub after: Option<Timestamp>,
+    /// That had begun by then.
+    pub before: Option<Timestamp>,
+    /// Bounds of the highest score, both inclusive.
+    pub min_score: Option<f64>,
+    pub max_score: Option<f64>,
+    /// Only those that are open, or only those that are over.
+    pub in_progress: Option<bool>,
+    /// Only events older than this id: the [`EventPage::next`] of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Some events, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    pub events: Vec<Event>,
+    /// Cursor of the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl Store {
+    /// Writes an event as it now is. On disk when this returns.
+    pub fn put_event(&self, event: &Event) -> Result<(), StoreError> {
+        let body = serde_json::to_string(event).expect("an event is plain data");
+        let changed = self.clock.now().as_microsecond();
+        self.database.write(Durable::PowerLoss, |t| {
+            t.prepare_cached(
+                "INSERT INTO events (id, camera, start_us, end_us, top_score, changed_us, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (id) DO UPDATE SET start_us = excluded.start_us, end_us = excluded.end_us,
+                     top_score = excluded.top_score, changed_us = excluded.changed_us, body = excluded.body",
+            )?
+            .execute(params![
+                event.id,
+                &*event.camera,
+                event.start_time.as_microsecond(),
+                event.end_time.map(Timestamp::as_microsecond),
+                f64::from(event.top_score),
+                changed,
+                body
+            ])
+            .map(drop)
+        })
+    }
+
+    pub fn event(&self, id: &str) -> Result<Option<Event>, StoreError> {
+        self.database.read(|c| {
+            c.prepare_cached("SELECT body FROM events WHERE id = ?1")?.query_row([id], decode).optional()
+        })
+    }
+
+    /// At most `limit` events that pass the filter, newest first.
+    pub fn events(&self, filter: &EventFilter, limit: usize) -> Result<EventPage, StoreError> {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values: Vec<Value> = Vec::new();
+        let mut and = |condition: &str, value: Value| {
+            values.push(value);
+            conditions.push(condition.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(t) = filter.after {
+            and("(end_us IS NULL OR end_us >= ?)", t.as_microsecond().into());
+        }
+        if let Some(t) = filter.before {
+            and("start_us <= ?", t.as_microsecond().into());
+        }
+        if let Some(score) = filter.min_score {
+            and("top_score >= ?", score.into());
+        }
+        if let Some(score) = filter.max_score {
+            and("top_score <= ?", score.into());
+        }
+        if let Some(cursor) = &filter.cursor {
+            and("id < ?", cursor.clone().into());
+        }
+        match filter.in_progress {
+            Some(true) => conditions.push("end_us IS NULL".into()),
+            Some(false) => conditions.push("end_us IS NOT NULL".into()),
+            None => {}
+        }
+        if !filter.cameras.is_empty() {
+            let first = values.len() + 1;
+            values.extend(filter.cameras.iter().map(|c| Value::from(c.to_string())));
+            let places: Vec<_> = (first..=values.len()).map(|n| format!("?{n}")).collect();
+            conditions.push(format!("camera IN ({})", places.join(", ")));
+        }
+        // One more than asked for says whether there is a next page.
+        let sql = format!(
+            "SELECT body FROM events WHERE {} ORDER BY id DESC LIMIT {}",
+            conditions.join(" AND "),
+            limit + 1
+        );
+        let mut events = self.database.read(|c| {
+            c.prepare_cached(&sql)?
+                .query_map(params_from_iter(values), decode)?
+                .collect::<rusqlite::Result<Vec<Event>>>()
+        })?;
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let next = if more { events.last().map(|e| e.id.clone()) } else { None };
+        Ok(EventPage { events, next })
+    }
+
+    /// At most `limit` events written at `since` or later, in the order of their last change.
+    pub fn events_changed_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.database.read(|c| {
+            c.prepare_cached(
+                "SELECT body FROM events WHERE changed_us >= ?1 ORDER BY changed_us, id LIMIT ?2",
+            )?
+            .query_map(params![since.as_microsecond(), limit as i64], decode)?
+            .collect()
+        })
+    }
+
+    /// Ends the events that the daemon's last life left open, at the time they were last seen. Gives them.
+    pub fn close_open_events(&self) -> Result<Vec<Event>, StoreError> {
+        let open = EventFilter { in_progress: Some(true), ..EventFilter::default() };
+        let mut events = self.events(&open, i32::MAX as usize)?.events;
+        for event in &mut events {
+            event.end_time = Some(event.last_time);
+            self.put_event(event)?;
+        }
+        Ok(events)
+    }
+
+    /// Removes events that ended before `before`; gives their ids.
+    pub(super) fn remove_events(&self, before: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.database.write(Durable::PowerLoss, |t| {
+            t.prepare_cached("DELETE FROM events WHERE end_us < ?1 RETURNING id")?
+                .query_map([before.as_microsecond()], |row| row.get(0))?
+                .collect()
+        })
+    }
+}
+
+fn decode(row: &Row) -> rusqlite::Result<Event> {
+    let body: String = row.get(0)?;
+    serde_json::from_str(&body).map_err(|e| FromSqlError::other(e).into())
+}

@@ -1,0 +1,131 @@
+//! Where things lie under `store.dir`, and files that are either whole or absent.
+
+use super::StoreError;
+use crate::base::CameraName;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The places under `store.dir`. Needs no open store, so that another process can find a camera's files.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The SQLite database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("sigmawatch.sqlite3")
+    }
+
+    pub fn snapshots(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
+    /// Folder of what `camera` learned.
+    pub fn camera(&self, camera: &CameraName) -> PathBuf {
+        self.dir.join("models").join(&**camera)
+    }
+
+    /// The model that `camera` learned and watches with.
+    pub fn model(&self, camera: &CameraName) -> PathBuf {
+        self.camera(camera).join("current.onnx")
+    }
+
+    /// The newest features of `camera` ([`super::FeatureRing`]).
+    pub fn ring(&self, camera: &CameraName) -> PathBuf {
+        self.camera(camera).join("features.ring")
+    }
+
+    /// Snapshot and thumbnail of event `id`; `None` where that is no event id, so that no text from outside
+    /// can name another file.
+    pub(super) fn snapshot(&self, id: &str) -> Option<(PathBuf, PathBuf)> {
+        let canonical = uuid::Uuid::try_parse(id).is_ok_and(|u| u.hyphenated().to_string() == id);
+        canonical.then(|| {
+            let dir = self.snapshots();
+            (dir.join(format!("{id}.jpg")), dir.join(format!("{id}.small.jpg")))
+        })
+    }
+
+    pub(super) fn create(&self) -> Result<(), StoreError> {
+        for dir in [&self.snapshots(), &self.dir.join("models")] {
+            fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, &e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file so that after any crash it is the old one or the new one: a temporary file beside it,
+/// flushed to disk, then renamed over it. Makes the folder where it does not exist.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let attempt = || -> io::Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let part = dir.join(name);
+        let written = File::create(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        if let Err(e) = written.and_then(|()| fs::rename(&part, path)) {
+            let _ = fs::remove_file(&part);
+            return Err(e);
+        }
+        File::open(dir)?.sync_all()
+    };
+    attempt().map_err(|e| StoreError::io(path, &e))
+}
+
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io(path, &e)),
+    }
+}
+
+pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path, &e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_ids_name_a_picture() {
+        let layout = Layout::new(Path::new("/s"));
+        let id = "0197a6f0-0000-7000-8000-000000000001";
+        let (large, small) = layout.snapshot(id).expect("an id");
+        assert_eq!(large, Path::new("/s/snapshots/0197a6f0-0000-7000-8000-000000000001.jpg"));
+        assert_ne!(large, small);
+        let upper = id.to_uppercase();
+        for bad in ["", "..", "../../etc/passwd", "0197a6f000007000800000000000000x", upper.as_str(), "a/b"] {
+            assert!(layout.snapshot(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_rubbish() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let path = dir.path().join("a/model.onnx");
+        write_atomically(&path, b"old").expect("written");
+        write_atomically(&path, b"new").expect("replaced");
+        assert_eq!(fs::read(&path).expect("there"), b"new");
+        // A folder in the way of the rename.
+        let blocked = dir.path().join("a/blocked");
+        fs::create_dir_all(blocked.join("full")).expect("made");
+        let message = write_atomically(&blocked, b"x").expect_err("a folder is there").to_string();
+        assert!(message.contains("a/blocked"), "{message}");
+        let names: Vec<_> = fs::read_dir(dir.path().join("a")).expect("folder").flatten().collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+}

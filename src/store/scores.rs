@@ -1,0 +1,98 @@
+//! The score timeline: one small row a segment, read back thinned out to what a chart can show.
+
+use super::database::Durable;
+use super::{Store, StoreError};
+use crate::base::{CameraName, Timestamp};
+use rusqlite::params;
+use serde::Serialize;
+use std::time::Duration;
+
+/// The score of one segment. Only finite ones are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRow {
+    pub camera: CameraName,
+    /// Arrival of the segment's last frame.
+    pub time: Timestamp,
+    pub score: f32,
+    /// Limit in force.
+    pub threshold: f64,
+}
+
+/// One point of a chart.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ScorePoint {
+    pub time: Timestamp,
+    pub score: f64,
+    pub threshold: f64,
+}
+
+impl Store {
+    /// Writes scores in one transaction: hand over as many at a time as have come together. They survive
+    /// the end of the process, and the last of them may not survive the loss of power. Gives how many were
+    /// left out because they were not finite.
+    pub fn put_scores(&self, rows: &[ScoreRow]) -> Result<usize, StoreError> {
+        let finite = |r: &&ScoreRow| r.score.is_finite() && r.threshold.is_finite();
+        self.database.write(Durable::ProcessEnd, |t| {
+            let mut camera = t.prepare_cached("INSERT OR IGNORE INTO cameras (name) VALUES (?1)")?;
+            let mut insert = t.prepare_cached(
+                "INSERT OR REPLACE INTO scores (camera, time_us, score, threshold)
+                 VALUES ((SELECT id FROM cameras WHERE name = ?1), ?2, ?3, ?4)",
+            )?;
+            for row in rows.iter().filter(finite) {
+                camera.execute([&*row.camera])?;
+                insert.execute(params![
+                    &*row.camera,
+                    row.time.as_microsecond(),
+                    f64::from(row.score),
+                    row.threshold
+                ])?;
+            }
+            Ok(())
+        })?;
+        Ok(rows.len() - rows.iter().filter(finite).count())
+    }
+
+    /// Scores of `camera` with `after <= time < before`, oldest first, at most `limit` (the newest ones).
+    ///
+    /// With a `step`, time is cut into pieces of that length and each gives its highest score, at the time
+    /// and with the threshold of that score: a peak is never thinned away.
+    pub fn scores(
+        &self,
+        camera: &str,
+        after: Timestamp,
+        before: Timestamp,
+        step: Option<Duration>,
+        limit: usize,
+    ) -> Result<Vec<ScorePoint>, StoreError> {
+        let step_us = step.map_or(1, |s| i64::try_from(s.as_micros()).unwrap_or(i64::MAX).max(1));
+        let mut points = self.database.read(|c| {
+            // SQLite takes bare columns beside max() from the row that holds the maximum.
+            c.prepare_cached(
+                "SELECT time_us, max(score), threshold FROM scores
+                 WHERE camera = (SELECT id FROM cameras WHERE name = ?1) AND time_us >= ?2 AND time_us < ?3
+                 GROUP BY time_us / ?4 ORDER BY time_us / ?4 DESC LIMIT ?5",
+            )?
+            .query_map(
+                params![camera, after.as_microsecond(), before.as_microsecond(), step_us, limit as i64],
+                |row| {
+                    let time = Timestamp::from_microsecond(row.get(0)?).unwrap_or(Timestamp::UNIX_EPOCH);
+                    Ok(ScorePoint { time, score: row.get(1)?, threshold: row.get(2)? })
+                },
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        points.reverse();
+        Ok(points)
+    }
+
+    pub(super) fn remove_scores(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.database.write(Durable::ProcessEnd, |t| {
+            // By camera, so that each deletion is a range of the primary key.
+            t.execute(
+                "DELETE FROM scores WHERE time_us < ?1 AND camera IN (SELECT id FROM cameras)",
+                [before.as_microsecond()],
+            )
+            .map(drop)
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Events and the like for the tests of several subjects.
+
+use sigmawatch::alert::{Event, ModelRef, Severity};
+use sigmawatch::base::Timestamp;
+use sigmawatch::infer::{Covers, Grid};
+
+/// The nth event: later ones have larger ids, times and scores; even ones are the gate's, odd ones the
+/// yard's. It lasts from second 1000 + 10 n for six seconds, and is over.
+pub fn event(n: u64) -> Event {
+    let at = |second: u64| Timestamp::from_second(1000 + second as i64).expect("in range");
+    Event {
+        id: format!("0197a6f0-0000-7000-8000-{n:012x}"),
+        camera: if n.is_multiple_of(2) { "gate".into() } else { "yard".into() },
+        start_time: at(10 * n),
+        end_time: Some(at(10 * n + 6)),
+        last_time: at(10 * n + 6),
+        score: 1.5,
+        top_score: n as f32,
+        threshold: 2.0,
+        mu: 1.0,
+        sigma: 0.5,
+        k: 2.0,
+        scorer: "v1+diffusion".into(),
+        model: ModelRef { name: "gate".into(), sha256: "ab".repeat(32) },
+        first_segment: n,
+        last_segment: n + 5,
+        severity: Severity::Medium,
+        grid: Grid { rows: 2, cols: 3 },
+        covers: Covers { width: 0.98, height: 1.0 },
+        regions: vec![0.5, 1.25, 0.1, 0.0, 3.75, 1.0],
+        top_regions: vec![(1, 1), (0, 1)],
+        has_snapshot: false,
+    }
+}
