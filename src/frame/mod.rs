@@ -3,6 +3,12 @@
 //! A [`Source`] knows how to reach a camera; opened, it is a [`Stream`] of frames at the rate, size and
 //! pixel format that the extractor declares. `link` keeps a live camera connected.
 
+mod gst;
+mod open;
+mod thin;
+
+pub use open::open_source;
+
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -123,6 +129,8 @@ pub trait Stream: Send {
     /// Known once the first frame has come.
     fn info(&self) -> StreamInfo;
     fn pictures(&self) -> Arc<dyn PictureTap>;
+    /// Frames lost so far because nobody took them in time; each loss begins a new run.
+    fn dropped(&self) -> u64;
 }
 
 /// Why a camera gives no frames; says the cause and the remedy, never a password.

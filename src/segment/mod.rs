@@ -1,5 +1,9 @@
 //! Frame -> Segment: exactly 16 frames of one unbroken run.
 
+mod segmenter;
+
+pub use segmenter::Segmenter;
+
 use crate::frame::Stamp;
 use std::sync::Arc;
 

@@ -1,0 +1,74 @@
+//! Cameras and files that GStreamer plays, each by a description file that may be the integrator's own.
+
+mod description;
+mod error;
+mod picture;
+mod preflight;
+mod stream;
+
+use super::{FrameSpec, Source, SourceError, SourceErrorKind, Stream};
+use crate::base::Clock;
+use crate::config;
+use description::Description;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Counts that go on over every stream a source opens.
+#[derive(Debug, Default)]
+struct Counters {
+    seq: AtomicU64,
+    run: AtomicU64,
+}
+
+/// A source that GStreamer plays.
+pub(super) struct GstSource {
+    config: config::Gst,
+    description: Description,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+impl GstSource {
+    /// Reads `<pipelines>/<config.pipeline>.pipeline` and tries that it makes a pipeline with the elements
+    /// that are set by name; touches no camera.
+    pub(super) fn new(
+        config: &config::Gst,
+        pipelines: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
+        gstreamer::init().map_err(|e| SourceError {
+            kind: SourceErrorKind::Setup,
+            message: format!("GStreamer does not start: {e}"),
+            remedy: "install libgstreamer1.0-0 and gstreamer1.0-plugins-base".into(),
+        })?;
+        let description = Description::read(pipelines, &config.pipeline)?;
+        description.build()?;
+        Ok(Self { config: config.clone(), description, clock, counters: Arc::default() })
+    }
+}
+
+impl Source for GstSource {
+    fn open(&mut self, spec: &FrameSpec) -> Result<Box<dyn Stream>, SourceError> {
+        let elements = self.description.build()?;
+        if let Some(source) = &elements.source {
+            preflight::check(source, &self.config.location)?;
+        }
+        let stream = stream::GstStream::play(
+            elements,
+            &self.config,
+            spec,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.counters),
+        )?;
+        Ok(Box::new(stream))
+    }
+
+    fn is_live(&self) -> bool {
+        self.config.live
+    }
+
+    fn describe(&self) -> String {
+        error::redact(&self.config.location, &self.config)
+    }
+}

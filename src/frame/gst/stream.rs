@@ -1,0 +1,445 @@
+//! A playing pipeline as a stream of frames.
+
+use super::description::Elements;
+use super::picture::Tap;
+use super::{Counters, error};
+use crate::base::Clock;
+use crate::config::{self, Transport};
+use crate::frame::thin::Thinner;
+use crate::frame::{
+    Frame, FrameSpec, Next, PictureTap, PixelFormat, SourceError, SourceErrorKind, Stamp, Stream, StreamInfo,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError};
+use gstreamer as gst;
+use gstreamer_app as app;
+use gstreamer_video as video;
+use gstreamer_video::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Frames between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
+/// oldest, which is counted and breaks the run.
+const LANE: usize = 8;
+/// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
+const LOOK: Duration = Duration::from_millis(50);
+/// Disconnecting may take this long; then the connection is left to die by itself.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// 8-bit formats whose first plane is the luma, in rows: no conversion is needed to take it.
+const LUMA_FIRST: [&str; 7] = ["I420", "NV12", "YV12", "NV21", "Y42B", "Y444", "GRAY8"];
+
+/// A frame on its way out of GStreamer's thread.
+struct Arrival {
+    stamp: Stamp,
+    new_run: bool,
+    pixels: Arc<[u8]>,
+}
+
+/// What GStreamer's threads find out and ours tells.
+#[derive(Default)]
+struct Shared {
+    tap: Arc<Tap>,
+    info: Mutex<StreamInfo>,
+    dropped: AtomicU64,
+    closing: AtomicBool,
+}
+
+/// A playing pipeline.
+pub(super) struct GstStream {
+    pipeline: gst::Pipeline,
+    config: config::Gst,
+    lane: Receiver<Arrival>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    run: u64,
+    last_seq: Option<u64>,
+    /// A plugin that GStreamer said it lacks.
+    missing: Option<String>,
+    /// How the stream ended, given out once the lane is empty.
+    end: Option<Option<SourceError>>,
+}
+
+impl GstStream {
+    /// Sets the elements' properties and starts to play; errors of the network come from `next`.
+    pub(super) fn play(
+        elements: Elements,
+        config: &config::Gst,
+        spec: &FrameSpec,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, SourceError> {
+        let Elements { pipeline, source, thin, size, frames } = elements;
+        let shared = Arc::new(Shared::default());
+        if let Some(source) = source {
+            set_source(&source, config);
+        }
+        size.set_property("caps", size_caps(spec));
+        watch_decoders(&pipeline, &shared);
+        thin_out(&thin, spec, &shared, Arc::clone(&clock));
+
+        let (send, lane) = crossbeam_channel::bounded(LANE);
+        frames.set_property("sync", !config.live && config.real_time);
+        frames.set_property("max-buffers", 1u32);
+        frames.set_property("drop", false);
+        frames.set_property("enable-last-sample", false);
+        let oldest = config.live.then(|| lane.clone());
+        let take = Taker {
+            send,
+            oldest,
+            shared: Arc::clone(&shared),
+            counters: Arc::clone(&counters),
+            clock,
+            format: spec.format,
+            bytes: spec.frame_bytes(),
+            first: None,
+        };
+        frames.set_callbacks(take.callbacks());
+
+        let run = counters.run.fetch_add(1, Relaxed);
+        let mut stream = Self {
+            pipeline,
+            config: config.clone(),
+            lane,
+            shared,
+            counters,
+            run,
+            last_seq: None,
+            missing: None,
+            end: None,
+        };
+        if stream.pipeline.set_state(gst::State::Playing).is_err() {
+            stream.listen();
+            let said = stream.end.take().flatten();
+            return Err(said.unwrap_or_else(|| SourceError {
+                kind: SourceErrorKind::Setup,
+                message: format!("{}: the pipeline does not start", error::redact(&config.location, config)),
+                remedy: "try the description with gst-launch-1.0".into(),
+            }));
+        }
+        Ok(stream)
+    }
+
+    /// Takes what GStreamer has said; keeps the first thing that ends the stream.
+    fn listen(&mut self) {
+        let Some(bus) = self.pipeline.bus() else { return };
+        while let Some(message) = bus.pop() {
+            let end = match message.view() {
+                gst::MessageView::Error(e) => {
+                    tracing::debug!(
+                        "GStreamer: {}; {}",
+                        error::redact(&e.error().to_string(), &self.config),
+                        error::redact(e.debug().as_deref().unwrap_or(""), &self.config)
+                    );
+                    Some(self.explain(&e.error()))
+                }
+                // A description's link that waits for a video stream, and none came.
+                gst::MessageView::Warning(w) if w.error().is::<gst::ParseError>() => {
+                    Some(self.explain(&w.error()))
+                }
+                gst::MessageView::Element(e) => {
+                    if let Some(s) = e.structure().filter(|s| s.name() == "missing-plugin") {
+                        self.missing = s.get::<String>("name").ok().or(self.missing.take());
+                    }
+                    continue;
+                }
+                gst::MessageView::Eos(_) if self.last_seq.is_none() && !self.config.live => {
+                    Some(self.explain(&gst::glib::Error::new(
+                        gst::StreamError::WrongType,
+                        "it ended without a picture",
+                    )))
+                }
+                gst::MessageView::Eos(_) => None,
+                _ => continue,
+            };
+            if self.end.is_none() {
+                self.end = Some(end);
+            }
+        }
+    }
+
+    fn explain(&self, e: &gst::glib::Error) -> SourceError {
+        error::explain(e, self.missing.as_deref(), self.last_seq.is_some(), &self.config)
+    }
+
+    fn frame(&mut self, arrival: Arrival) -> Frame {
+        let follows = self.last_seq.is_none_or(|last| arrival.stamp.seq == last + 1);
+        if !follows || arrival.new_run && self.last_seq.is_some() {
+            self.run = self.counters.run.fetch_add(1, Relaxed);
+        }
+        self.last_seq = Some(arrival.stamp.seq);
+        Frame { stamp: arrival.stamp, run: self.run, pixels: arrival.pixels }
+    }
+}
+
+impl Stream for GstStream {
+    fn next(&mut self, timeout: Duration) -> Result<Next, SourceError> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lane.recv_timeout(left.min(LOOK)) {
+                Ok(arrival) => return Ok(Next::Frame(self.frame(arrival))),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if let Some(end) = &self.end {
+                return end.clone().map_or(Ok(Next::End), Err);
+            }
+            self.listen();
+            // An end that was just heard of still has the lane emptied before it.
+            if self.end.is_none() && left <= LOOK {
+                return Ok(Next::Idle);
+            }
+        }
+    }
+
+    fn info(&self) -> StreamInfo {
+        self.shared.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn pictures(&self) -> Arc<dyn PictureTap> {
+        Arc::clone(&self.shared.tap) as _
+    }
+
+    fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Relaxed)
+    }
+}
+
+impl Drop for GstStream {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Relaxed);
+        // GStreamer's state changes can hang with their server, so they get a thread of their own.
+        let pipeline = self.pipeline.clone();
+        let (done, finished) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || {
+            if pipeline.set_state(gst::State::Null).is_err() {
+                tracing::warn!("a pipeline did not stop cleanly");
+            }
+            // Nobody waits any more after GOODBYE.
+            let _ = done.send(());
+        });
+        if finished.recv_timeout(GOODBYE).is_err() {
+            tracing::warn!(
+                "{} does not let go; leaving it behind",
+                error::redact(&self.config.location, &self.config)
+            );
+        }
+    }
+}
+
+/// Tells the source element where to look and how.
+fn set_source(source: &gst::Element, config: &config::Gst) {
+    let location = if source.has_property("location") {
+        "location"
+    } else if source.has_property("device") {
+        "device"
+    } else {
+        "uri"
+    };
+    let set = |name: &str, value: &str| {
+        if source.find_property(name).is_some_and(|p| p.value_type() == gst::glib::Type::STRING) {
+            source.set_property(name, value);
+        }
+    };
+    set(location, &config.location);
+    set("user-id", config.user.as_deref().unwrap_or(""));
+    set("user-pw", config.password.as_deref().unwrap_or(""));
+    if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
+        let transport = match config.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        source.set_property_from_str("protocols", transport);
+        // Microseconds. A host that does not answer is given up before the watchdog gives up the camera.
+        source.set_property("tcp-timeout", 3_000_000u64);
+        source.set_property("timeout", 5_000_000u64);
+        source.connect("select-stream", false, |args| {
+            let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
+            let media =
+                caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
+            Some((media.as_deref() == Some("video")).to_value())
+        });
+    }
+}
+
+/// The analysed picture: stretched on purpose, hence the pixel aspect ratio.
+fn size_caps(spec: &FrameSpec) -> gst::Caps {
+    let formats = match spec.format {
+        PixelFormat::Gray8 => gst::List::new(LUMA_FIRST),
+        PixelFormat::Rgb8 => gst::List::new(["RGB"]),
+    };
+    gst::Caps::builder("video/x-raw")
+        .field("format", formats)
+        .field("width", spec.width as i32)
+        .field("height", spec.height as i32)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
+}
+
+/// Keeps decoders that are plugged in automatically to one thread, and learns the codec from them.
+fn watch_decoders(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let Some(factory) = element.factory() else { return };
+        if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
+            return;
+        }
+        if element.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type()) {
+            element.set_property("max-threads", 1i32);
+        }
+        let shared = shared.clone();
+        let Some(pad) = element.static_pad("sink") else { return };
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+                && let Some(shared) = shared.upgrade()
+            {
+                let codec = caps.structure().and_then(codec_name);
+                shared.info.lock().unwrap_or_else(PoisonError::into_inner).codec = codec;
+            }
+            gst::PadProbeReturn::Ok
+        });
+    });
+}
+
+/// The codec's usual name.
+fn codec_name(caps: &gst::StructureRef) -> Option<String> {
+    Some(match caps.name().as_str() {
+        "video/x-h264" => "H.264".into(),
+        "video/x-h265" => "H.265".into(),
+        "video/x-av1" => "AV1".into(),
+        "image/jpeg" => "MJPEG".into(),
+        "video/mpeg" => format!("MPEG-{}", caps.get::<i32>("mpegversion").unwrap_or(4)),
+        "video/x-raw" => return None,
+        other => other.trim_start_matches("video/x-").to_uppercase(),
+    })
+}
+
+/// Drops the frames that are not analysed, marks broken runs, and keeps the newest picture.
+fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: Arc<dyn Clock>) {
+    let shared = Arc::clone(shared);
+    let state = Mutex::new((Thinner::new(spec.fps), None::<(gst::Caps, video::VideoInfo)>));
+    let pad = thin.static_pad("src").expect("checked when the description was built");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (thinner, known) = &mut *state;
+        let caps = pad.current_caps();
+        if caps.as_ref() != known.as_ref().map(|k| &k.0) {
+            *known = caps.and_then(|c| video::VideoInfo::from_caps(&c).ok().map(|i| (c, i)));
+            if let Some((_, i)) = known {
+                let mut info = shared.info.lock().unwrap_or_else(PoisonError::into_inner);
+                (info.width, info.height) = (i.width(), i.height());
+                info.fps = interval(i).map_or(0.0, |t| 1.0 / t.as_secs_f64());
+            }
+        }
+        let Some(buffer) = probe.buffer_mut() else { return gst::PadProbeReturn::Ok };
+        let lost = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let declared = known.as_ref().and_then(|(_, i)| interval(i));
+        let Some(kept) = thinner.frame(buffer.pts().map(Duration::from), declared, lost) else {
+            return gst::PadProbeReturn::Drop;
+        };
+        if kept.new_run && !lost || buffer.pts().is_none() {
+            // Copies the description of the buffer, not its pixels.
+            let buffer = buffer.make_mut();
+            buffer.set_pts(gst::ClockTime::try_from(kept.pts).ok());
+            if kept.new_run {
+                buffer.set_flags(gst::BufferFlags::DISCONT);
+            }
+        }
+        if let Some((_, info)) = known {
+            shared.tap.hold(buffer.clone(), info.clone(), clock.now());
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The declared frame interval, where the caps have one.
+fn interval(info: &video::VideoInfo) -> Option<Duration> {
+    let fps = f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1));
+    (fps > 0.0).then(|| Duration::from_secs_f64(1.0 / fps))
+}
+
+/// Takes scaled pictures out of the appsink, in GStreamer's thread.
+struct Taker {
+    send: Sender<Arrival>,
+    /// The other end of the lane, to drop the oldest frame of a live camera.
+    oldest: Option<Receiver<Arrival>>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    format: PixelFormat,
+    bytes: usize,
+    /// Presentation time of the first frame: the stream's zero.
+    first: Option<Duration>,
+}
+
+impl Taker {
+    fn callbacks(mut self) -> app::AppSinkCallbacks {
+        app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                self.take(&sample)
+            })
+            .build()
+    }
+
+    fn take(&mut self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let pixels = pixels(sample, self.format).ok_or(gst::FlowError::Error)?;
+        if pixels.len() != self.bytes {
+            tracing::error!("a picture of {} bytes came instead of {}", pixels.len(), self.bytes);
+            return Err(gst::FlowError::NotNegotiated);
+        }
+        let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
+        let pts = buffer.pts().map(Duration::from).unwrap_or_default();
+        let first = *self.first.get_or_insert(pts);
+        let stamp = Stamp {
+            seq: self.counters.seq.fetch_add(1, Relaxed),
+            pts: pts.saturating_sub(first),
+            wall: self.clock.now(),
+            received: self.clock.monotonic(),
+        };
+        let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        self.put(Arrival { stamp, new_run, pixels })
+    }
+
+    /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.
+    fn put(&self, mut arrival: Arrival) -> Result<gst::FlowSuccess, gst::FlowError> {
+        loop {
+            if self.shared.closing.load(Relaxed) {
+                return Err(gst::FlowError::Flushing);
+            }
+            arrival = match &self.oldest {
+                Some(oldest) => match self.send.try_send(arrival) {
+                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Err(TrySendError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
+                    Err(TrySendError::Full(arrival)) => {
+                        if oldest.try_recv().is_ok() {
+                            self.shared.dropped.fetch_add(1, Relaxed);
+                        }
+                        arrival
+                    }
+                },
+                None => match self.send.send_timeout(arrival, LOOK) {
+                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Err(SendTimeoutError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
+                    Err(SendTimeoutError::Timeout(arrival)) => arrival,
+                },
+            };
+        }
+    }
+}
+
+/// The picture's bytes, rows packed: the first plane, whose samples are luma or RGB.
+fn pixels(sample: &gst::Sample, format: PixelFormat) -> Option<Arc<[u8]>> {
+    let info = video::VideoInfo::from_caps(sample.caps()?).ok()?;
+    let frame = video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+    let plane = frame.plane_data(0).ok()?;
+    let row = info.width() as usize * format.bytes_per_pixel();
+    let stride = *frame.plane_stride().first()? as usize;
+    if stride == row {
+        return plane.get(..row * info.height() as usize).map(Arc::from);
+    }
+    let mut packed = Vec::with_capacity(row * info.height() as usize);
+    for line in plane.chunks(stride).take(info.height() as usize) {
+        packed.extend_from_slice(line.get(..row)?);
+    }
+    Some(packed.into())
+}

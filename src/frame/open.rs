@@ -1,0 +1,25 @@
+//! From a camera's configuration to its source.
+
+use super::gst::GstSource;
+use super::{Source, SourceError};
+use crate::base::Clock;
+use crate::config;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes the source that a camera's configuration names, without reaching for the camera yet.
+/// `pipelines` is the folder of the GStreamer descriptions.
+pub fn open_source(
+    source: &config::Source,
+    pipelines: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<Box<dyn Source>, SourceError> {
+    match source {
+        config::Source::Gst(gst) => Ok(Box::new(GstSource::new(gst, pipelines, clock)?)),
+        config::Source::Synthetic(_) => Err(super::SourceError {
+            kind: super::SourceErrorKind::Setup,
+            message: "the synthetic plaza is not built in yet".into(),
+            remedy: "name a file or a camera".into(),
+        }),
+    }
+}
