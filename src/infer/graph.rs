@@ -136,6 +136,21 @@ impl Graph {
         value
     }
 
+    /// An operator with several outputs, for example `TopK` with its values and indices.
+    pub fn ops(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        outputs: usize,
+        attributes: &[(&str, Attr)],
+    ) -> Vec<Value> {
+        let first = self.op(operator, inputs, attributes);
+        let rest: Vec<Value> = (1..outputs).map(|_| self.fresh()).collect();
+        let node = self.proto.node.last_mut().expect("pushed just now");
+        node.output.extend(rest.iter().map(|v| v.0.clone()));
+        std::iter::once(first).chain(rest).collect()
+    }
+
     /// Gives `value` out of the graph as floats named `name`.
     pub fn output_f32(&mut self, name: &str, value: &Value, dims: &[Dim]) {
         self.node("Identity", &[value], name.into(), &[]);

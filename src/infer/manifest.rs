@@ -219,11 +219,23 @@ pub struct ExtractorSpec {
 pub struct ScorerSpec {
     /// Name and version of the extractor whose features it was learned from.
     pub extractor: String,
+    /// How its segments were taken, so that others are taken alike; `None` where that was not known.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
     pub grid: Grid,
     pub dims: usize,
     pub calibration: Calibration,
     /// Free-form facts of the training (steps, seed, segments, seconds of video ...).
     pub training: serde_json::Value,
+}
+
+/// How frames became segments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Frames that the extractor took.
+    pub frame: FrameSpec,
+    /// Frames between the starts of consecutive segments.
+    pub stride: usize,
 }
 
 /// Scores of normal life, from time blocks that the learning did not see.
@@ -264,6 +276,7 @@ pub(crate) mod tests {
         Manifest {
             spec: ModelSpec::Scorer(ScorerSpec {
                 extractor: "toy 1".into(),
+                sampling: None,
                 grid: Grid { rows: 2, cols: 3 },
                 dims: 2,
                 calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },

@@ -6,7 +6,8 @@ mod session;
 
 pub use graph::{Attr, Dim, Graph, Value, write_atomically};
 pub use manifest::{
-    Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, ScorerSpec,
+    Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
+    ScorerSpec,
 };
 pub use session::{Session, TensorIn, TensorOut, describe, init};
 

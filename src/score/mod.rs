@@ -1,12 +1,18 @@
 //! Features -> Score: how unlikely a segment is, and where in the picture.
 
+pub mod diffusion;
+pub mod metrics;
+mod onnx;
+
+pub use onnx::OnnxScorer;
+
 use crate::features::Features;
-use crate::infer::{InferError, ScorerSpec};
+use crate::infer::{Grid, InferError, ScorerSpec};
 
 /// How unlike normal life one segment is. Larger is stranger; no fixed unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score {
-    /// Mean of the strangest regions.
+    /// Of the whole segment: the mean of the strangest regions, on the scale of `regions`.
     pub value: f32,
     /// One number a region, row by row: the *where*.
     pub regions: Vec<f32>,
@@ -16,6 +22,13 @@ impl Score {
     /// Neither the score nor any region is NaN or infinite.
     pub fn is_finite(&self) -> bool {
         self.value.is_finite() && self.regions.iter().all(|r| r.is_finite())
+    }
+
+    /// The `n` strangest regions as `(row, column)`, strangest first.
+    pub fn top_regions(&self, grid: Grid, n: usize) -> Vec<(usize, usize)> {
+        let mut order: Vec<usize> = (0..self.regions.len()).collect();
+        order.sort_by(|a, b| self.regions[*b].total_cmp(&self.regions[*a]));
+        order.iter().take(n).map(|i| (i / grid.cols, i % grid.cols)).collect()
     }
 }
 

@@ -1,6 +1,17 @@
 //! Score -> Verdict: is a score above L = mu + k sigma, and for how many segments.
 
+mod debounce;
+
+pub use debounce::{Debounce, Rule, Step};
+
+use crate::infer::Calibration;
 use serde::{Deserialize, Serialize};
+
+/// k where nothing else is said.
+///
+/// Scores are logarithms of residuals and close to normal in calm times, but not quite: the few largest of
+/// normal life reach mu + 3 sigma. Debounce takes care of single ones, so 3 is where events begin.
+pub const DEFAULT_K: f64 = 3.0;
 
 /// L = mu + k sigma, with what it was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -11,14 +22,31 @@ pub struct Threshold {
 }
 
 impl Threshold {
+    /// The threshold that a scorer's calibration gives for this k.
+    pub fn of(calibration: &Calibration, k: f64) -> Self {
+        Self { mu: calibration.mu, sigma: calibration.sigma, k }
+    }
+
     /// The limit L itself.
     pub fn limit(&self) -> f64 {
         self.mu + self.k * self.sigma
     }
+
+    /// What `score` means. A limit that is not finite itself judges nothing.
+    pub fn judge(&self, score: f32) -> Verdict {
+        let limit = self.limit();
+        if !score.is_finite() || !limit.is_finite() {
+            Verdict::Invalid
+        } else if f64::from(score) > limit {
+            Verdict::Unusual
+        } else {
+            Verdict::Normal
+        }
+    }
 }
 
 /// What a score means against the threshold in force.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// At or below the limit.
     Normal,
@@ -26,4 +54,42 @@ pub enum Verdict {
     Unusual,
     /// NaN or infinite: never an alert, and the camera's health turns red.
     Invalid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+    use rand_distr::{Distribution, StandardNormal};
+
+    #[test]
+    fn only_a_score_above_the_limit_is_unusual() {
+        let t = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+        assert_eq!(t.limit(), 2.0);
+        assert_eq!(t.judge(2.0), Verdict::Normal);
+        assert_eq!(t.judge(2.001), Verdict::Unusual);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_invalid_on_either_side() {
+        let t = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+        for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(t.judge(score), Verdict::Invalid);
+        }
+        assert_eq!(Threshold { sigma: f64::NAN, ..t }.judge(1e9), Verdict::Invalid);
+    }
+
+    /// Shares that mu + k sigma flags of normally distributed scores (the sheet's test 10).
+    #[test]
+    fn the_shares_flagged_of_gaussian_scores_are_the_known_ones() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let n = 200_000;
+        let scores: Vec<f32> = (0..n).map(|_| StandardNormal.sample(&mut rng)).collect();
+        for (k, share) in [(0.1, 0.460), (0.3, 0.382), (0.5, 0.309), (0.7, 0.242), (1.0, 0.159)] {
+            let t = Threshold { mu: 0.0, sigma: 1.0, k };
+            let flagged = scores.iter().filter(|s| t.judge(**s) == Verdict::Unusual).count();
+            let found = flagged as f64 / n as f64;
+            assert!((found - share).abs() < 0.004, "k {k}: {found} instead of {share}");
+        }
+    }
 }
