@@ -1,5 +1,10 @@
 //! Segment -> Features: one vector for each region of the picture.
 
+mod onnx;
+pub mod v1;
+
+pub use onnx::{ExtractorModel, OnnxExtractor};
+
 use crate::infer::ExtractorSpec;
 use crate::segment::Segment;
 

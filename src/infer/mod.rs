@@ -9,7 +9,7 @@ pub use manifest::{
     Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
     ScorerSpec,
 };
-pub use session::{Session, TensorIn, TensorOut, describe, init};
+pub use session::{Session, TensorIn, TensorOut, describe, init, read_model};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]

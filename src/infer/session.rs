@@ -189,7 +189,7 @@ impl Session {
 }
 
 /// Reads a model file whole.
-fn read_model(path: &Path) -> Result<Vec<u8>, InferError> {
+pub fn read_model(path: &Path) -> Result<Vec<u8>, InferError> {
     let refuse = |problem: String| InferError::new(path.display().to_string(), problem, "check the path");
     match std::fs::read(path) {
         Ok(bytes) => Ok(bytes),
