@@ -125,3 +125,102 @@ pub const CAMERA: &[Key] = &[
 /// The tables with their names, in the manual's order; `camera` is an array of tables.
 pub const TABLES: &[(&str, &[Key])] =
     &[("http", HTTP), ("store", STORE), ("runtime", RUNTIME), ("detector", DETECTOR), ("camera", CAMERA)];
+
+#[cfg(test)]
+mod tests {
+    use super::super::problem::Report;
+    use super::*;
+
+    /// The lines `key = value` of the manual with their tables; `true` where commented out.
+    fn documented(manual: &str) -> Vec<(&str, &str, &str, bool)> {
+        let mut table = "";
+        let mut found = Vec::new();
+        for line in manual.lines() {
+            if line.starts_with('[') {
+                table = line.trim_matches(['[', ']']);
+            }
+            let (line, commented) = line.strip_prefix("# ").map_or((line, false), |line| (line, true));
+            if let Some((name, value)) = line.split_once(" = ")
+                && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.')
+            {
+                found.push((table, name, value, commented));
+            }
+        }
+        found
+    }
+
+    /// Every difference between the manual and [`TABLES`].
+    fn differences(manual: &str) -> Vec<String> {
+        let documented = documented(manual);
+        let mut differences = Vec::new();
+        for (table, keys) in TABLES {
+            for key in *keys {
+                let lines: Vec<_> =
+                    documented.iter().filter(|(t, name, ..)| t == table && *name == key.name).collect();
+                match (lines.as_slice(), key.default) {
+                    ([], _) => differences.push(format!("{table}.{} is not in the manual", key.name)),
+                    ([(.., value, true)], Default::Is(default)) if *value != default => {
+                        differences
+                            .push(format!("{table}.{} is {default}, the manual says {value}", key.name));
+                    }
+                    ([(.., false)], Default::Is(_)) => {
+                        differences.push(format!("{table}.{}: its default is not shown", key.name));
+                    }
+                    ([_], _) => {}
+                    _ => differences.push(format!("{table}.{} stands there twice", key.name)),
+                }
+            }
+        }
+        for (table, name, ..) in &documented {
+            let keys = TABLES.iter().find(|(t, _)| t == table).map_or(&[][..], |(_, keys)| keys);
+            let override_of = name.strip_prefix("detector.").filter(|_| *table == "camera");
+            let known = match override_of {
+                Some(name) => DETECTOR.iter().any(|key| key.name == name),
+                None => keys.iter().any(|key| key.name == *name),
+            };
+            if !known {
+                differences.push(format!("{table}.{name} is no key"));
+            }
+        }
+        differences
+    }
+
+    fn manual() -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
+        std::fs::read_to_string(path).expect("config.toml")
+    }
+
+    #[test]
+    fn the_manual_and_the_code_agree() {
+        assert_eq!(differences(&manual()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_manual_that_lies_is_noticed() {
+        let manual = manual();
+        for (from, to) in [
+            ("# stride = 8", "# stride = 16"),
+            ("# workers = 0", "#"),
+            ("# seed = 1", "# sede = 1"),
+            ("# keep = \"30d\"", "keep = \"1d\""),
+        ] {
+            assert!(!differences(&manual.replacen(from, to, 1)).is_empty(), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_manual_can_be_used_as_it_stands() {
+        let manual = manual();
+        let uncommented: Vec<&str> = manual
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(key) if documented(line).len() == 1 => key,
+                _ => line,
+            })
+            .collect();
+        let uncommented = uncommented.join("\n");
+        let mut report = Report::new("config.toml", &uncommented);
+        super::super::raw::read(&uncommented, &mut report);
+        assert_eq!(report.problems, []);
+    }
+}

@@ -68,7 +68,13 @@ pub fn check_rtsp(location: &str) -> Result<(), &'static str> {
 
 /// A location that may be shown: credentials and query values masked, host and path left visible.
 pub fn redacted(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else { return location.into() };
+    let Some((scheme, rest)) = location.split_once("://") else {
+        // A URL whose scheme was forgotten.
+        return match location.rsplit_once('@') {
+            Some((before, host)) if before.contains(':') => format!("***@{host}"),
+            _ => location.into(),
+        };
+    };
     let (rest, query) = match rest.split_once('?') {
         // A stray `@` behind the `?` would mean that the `?` belongs to a password.
         Some((rest, query)) if !query.contains('@') => (rest, Some(query)),

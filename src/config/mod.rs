@@ -93,7 +93,8 @@ pub struct Synthetic {
 pub struct Gst {
     /// Name of the description: `rtsp`, `file`, `v4l2` or one that the integrator added.
     pub pipeline: String,
-    /// URL, file or device; never holds credentials.
+    /// URL, file or device; user and password are taken out of it (a query may still hold some: show it
+    /// through [`redacted_location`] only).
     pub location: String,
     pub user: Option<String>,
     pub password: Option<String>,
@@ -110,7 +111,7 @@ impl std::fmt::Debug for Gst {
         // The password must not reach a log through `{:?}` of any struct above this one.
         f.debug_struct("Gst")
             .field("pipeline", &self.pipeline)
-            .field("location", &self.location)
+            .field("location", &redacted_location(&self.location))
             .field("user", &self.user.as_ref().map(|_| "***"))
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("transport", &self.transport)
