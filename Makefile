@@ -1,0 +1,52 @@
+# Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
+.DEFAULT_GOAL := help
+.PHONY: help setup run build test fmt lint install
+
+CONFIG ?= config.toml
+CARGO ?= cargo
+PREFIX ?= /usr/local
+ETC ?= /etc
+UNITS ?= $(ETC)/systemd/system
+
+# Where rustup puts cargo, for shells that have not read its profile yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## Install what is missing: system packages, ONNX Runtime
+	scripts/setup run
+
+run: setup ## Build and start the daemon [CONFIG=config.toml]
+	$(CARGO) build --release --locked
+	target/release/sigmawatch run --config $(CONFIG)
+
+build: setup ## Build the program (target/release/sigmawatch)
+	$(CARGO) build --release --locked
+
+test: ## Set up, check format and lints, run every test
+	scripts/setup test
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+lint: ## Check format and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# An installed configuration is never overwritten.
+install: ## Install what `make build` built, with systemd unit and configuration (as root)
+	@test -x target/release/sigmawatch || { echo "run \`make build\` first" >&2; exit 1; }
+	install -D target/release/sigmawatch $(DESTDIR)$(PREFIX)/bin/sigmawatch
+	install -D -m 644 runtime/libonnxruntime.so $(DESTDIR)$(PREFIX)/lib/sigmawatch/libonnxruntime.so
+	install -d $(DESTDIR)$(ETC)/sigmawatch/pipelines $(DESTDIR)$(UNITS)
+	install -m 644 pipelines/*.pipeline $(DESTDIR)$(ETC)/sigmawatch/pipelines
+	test -e $(DESTDIR)$(ETC)/sigmawatch/config.toml || sed \
+		-e 's|^# onnxruntime = .*|onnxruntime = "$(PREFIX)/lib/sigmawatch/libonnxruntime.so"|' \
+		-e 's|^# dir = .*|dir = "/var/lib/sigmawatch"|' \
+		config.toml > $(DESTDIR)$(ETC)/sigmawatch/config.toml
+	sed -e 's|/usr/local/bin|$(PREFIX)/bin|' -e 's|/etc/sigmawatch|$(ETC)/sigmawatch|' \
+		systemd/sigmawatch.service > $(DESTDIR)$(UNITS)/sigmawatch.service
