@@ -4,7 +4,7 @@ use super::InferError;
 use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use sha2::{Digest, Sha256};
@@ -206,16 +206,14 @@ pub fn describe(path: &Path) -> Result<(Manifest, String), InferError> {
 
 /// One thread, no spinning: sessions side by side use the cores better than one session with threads.
 fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
-    let configure = |builder: SessionBuilder| -> BuilderResult {
-        builder
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_parallel_execution(false)?
-            .with_intra_op_spinning(false)?
-            .with_inter_op_spinning(false)?
-            .with_optimization_level(GraphOptimizationLevel::All)
-    };
-    Ok(configure(ort::session::Session::builder(environment)?)?)
+    let builder = ort::session::Session::builder(environment)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?;
+    Ok(builder)
 }
 
 fn not_a_model(model: &str, bytes: &[u8], error: &str) -> InferError {

@@ -4,4 +4,5 @@ mod clips;
 mod config;
 mod files;
 mod fixture;
+mod models;
 mod store;

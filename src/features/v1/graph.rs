@@ -154,7 +154,7 @@ fn temporal_row(filter: &Filter, start: usize) -> Vec<f32> {
 }
 
 /// Where the energies of an octave are sampled.
-struct Sampling {
+struct Samples {
     /// Pixels of the octave between samples, and from the corner to the first one.
     stride: usize,
     first: usize,
@@ -207,10 +207,10 @@ impl V1Params {
         self.spacing.max(1 << octave)
     }
 
-    fn sampling(&self, octave: usize) -> Sampling {
+    fn sampling(&self, octave: usize) -> Samples {
         let stride = self.spacing_at(octave) >> octave;
         let samples = |pixels: usize| ((pixels >> octave) - 1) / stride + 1;
-        Sampling { stride, first: stride / 2, rows: samples(self.height), cols: samples(self.width) }
+        Samples { stride, first: stride / 2, rows: samples(self.height), cols: samples(self.width) }
     }
 }
 
