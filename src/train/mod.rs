@@ -1,1 +1,163 @@
-//! Features -> a scorer, learned in place and written as ONNX.
+//! Features -> a scorer, learned in place and written as ONNX. The only room that uses burn.
+//!
+//! Whiten, train, drop the most suspicious segments, train again; then calibrate mu and sigma on time blocks
+//! that none of it has seen, with the very graph that the daemon will run.
+
+mod fit;
+mod learn;
+mod optim;
+mod split;
+#[cfg(test)]
+mod tests;
+mod whiten;
+
+pub use learn::learn;
+
+use crate::features::Features;
+use crate::infer::{Grid, InferError, Manifest, Sampling};
+use serde::Serialize;
+
+/// Fewer segments than this teach nothing.
+pub const LEAST_SEGMENTS: usize = 40;
+
+/// The features of one segment, and when it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Seconds on any clock that all samples share.
+    pub time: f64,
+    /// Segments of different runs share no frames.
+    pub run: u64,
+    pub features: Features,
+}
+
+/// What is learned from: one camera's unlabelled life.
+#[derive(Debug, Clone)]
+pub struct TrainingSet {
+    /// Name and version of the extractor.
+    pub extractor: String,
+    pub grid: Grid,
+    pub sampling: Option<Sampling>,
+    /// In any order.
+    pub samples: Vec<Sample>,
+}
+
+/// How to learn. The defaults are the measured ones.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LearnConfig {
+    pub seed: u64,
+    /// Steps of the last training; the first takes [`LearnConfig::FIRST_SHARE`] of them.
+    pub steps: usize,
+    /// Rows a step: vectors of regions.
+    pub batch: usize,
+    pub rate: f64,
+    /// Mean and deviation of the logarithm of the training noise.
+    pub noise: (f64, f64),
+    /// Noise level that scoring starts from.
+    pub start: f64,
+    /// Fixed draws of noise that a score is the mean over.
+    pub draws: usize,
+    /// Smoothing of the map of regions, in regions.
+    pub smoothing: f32,
+    /// The score is the mean over this many highest regions.
+    pub highest: usize,
+    /// Share of the segments that is dropped before the last training.
+    pub drop: f64,
+}
+
+impl LearnConfig {
+    /// The first training only finds what to drop.
+    pub const FIRST_SHARE: f64 = 0.4;
+}
+
+impl Default for LearnConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            steps: 800,
+            batch: 1024,
+            // The authors' 2e-4 is for batches of 8192 over many thousand steps.
+            rate: 1e-3,
+            noise: (-1.0, 1.5),
+            start: 1.0,
+            draws: 4,
+            smoothing: 0.85,
+            highest: 16,
+            drop: 0.04,
+        }
+    }
+}
+
+/// How far learning is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Progress {
+    /// 0 to 1.
+    pub progress: f64,
+    /// What it is doing, in words.
+    pub step: &'static str,
+}
+
+/// Whether to go on learning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    Cancel,
+}
+
+/// A finished scorer.
+#[derive(Debug, Clone)]
+pub struct Learned {
+    /// The model file.
+    pub bytes: Vec<u8>,
+    pub manifest: Manifest,
+    pub report: Report,
+}
+
+/// Facts of the training; kept in the model file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub segments: usize,
+    /// From the first segment to the last.
+    pub seconds: f64,
+    /// Segments that were learned from, after dropping.
+    pub learned_from: usize,
+    /// Segments dropped as too suspicious.
+    pub dropped: usize,
+    /// Segments left out for calibration.
+    pub calibrated_on: usize,
+    /// Learned numbers of the network.
+    pub parameters: usize,
+    /// Mean loss over the last steps; 1 is what knowing nothing but the variance gives.
+    pub loss: f64,
+    pub mu: f64,
+    pub sigma: f64,
+    pub config: LearnConfig,
+}
+
+/// Why nothing was learned.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    #[error(
+        "there are {found} segments to learn from, and at least {LEAST_SEGMENTS} are needed (watch longer, or \
+         give more recordings)"
+    )]
+    TooLittle { found: usize },
+    #[error(
+        "the features do not change at all (is the camera covered, or the recording a still picture? show it \
+         some of normal life)"
+    )]
+    Constant,
+    #[error(
+        "segment {segment} (at {time:.1} s) has features that are not finite (the extractor is at fault: \
+         `sigmawatch models` checks it)"
+    )]
+    NotFinite { segment: usize, time: f64 },
+    #[error(
+        "segment {segment} has {found} numbers, and {expected} are wanted (all segments must come from one \
+         extractor)"
+    )]
+    Mixed { segment: usize, found: usize, expected: usize },
+    #[error("learning was cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    Model(#[from] InferError),
+}

@@ -1,0 +1,325 @@
+//! One training run of the denoiser: the loss, its gradients by burn, AdamW and the moving average.
+//!
+//! Every batch is cut into [`SHARDS`] parts with a thread each. The parts, not the machine, decide what is
+//! computed, so the same seed gives the same weights on any number of cores.
+
+use super::optim::{AdamW, average_decay, learning_rate};
+use crate::score::diffusion::{BATCH_NORM_EPSILON, Network, Scalings, noise_embedding};
+use burn::tensor::module::{batch_norm_train, linear};
+use burn::tensor::{Device, Tensor, TensorData, activation::relu};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+use std::f32::consts::TAU;
+
+const SHARDS: usize = 2;
+/// Share of a batch's statistics that enters the running ones.
+const MOMENTUM: f32 = 0.1;
+
+/// How a network is trained.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    pub seed: u64,
+    pub steps: usize,
+    /// Rows a step.
+    pub batch: usize,
+    /// Base of the learning rate.
+    pub rate: f64,
+    /// Noise levels are exp(mean + deviation N(0, 1)).
+    pub noise: (f64, f64),
+}
+
+/// Trains on `rows` of `network.widths.features` numbers, and gives the network with averaged weights and
+/// the mean loss of the last tenth of the steps. `on_step` is told the step and says whether to go on;
+/// `None` where it did not.
+pub fn fit(
+    mut network: Network,
+    rows: &[f32],
+    recipe: &Recipe,
+    on_step: &mut dyn FnMut(usize) -> bool,
+) -> Option<(Network, f64)> {
+    let mut average = network.clone();
+    let mut optimiser = AdamW::new(parameters(&mut network).iter().map(|p| p.len()));
+    let tail = recipe.steps - recipe.steps.div_ceil(10);
+    let mut loss = 0.0;
+    for step in 0..recipe.steps {
+        if !on_step(step) {
+            return None;
+        }
+        let shards = std::thread::scope(|scope| {
+            let run = |shard| {
+                let (network, seed) = (&network, shard_seed(recipe.seed, step, shard));
+                scope.spawn(move || gradients(network, rows, recipe, seed))
+            };
+            let running: Vec<_> = (0..SHARDS).map(run).collect();
+            running.into_iter().map(|r| r.join().expect("a shard does not panic")).collect::<Vec<_>>()
+        });
+        let mut shards = shards.into_iter();
+        let mut sum = shards.next().expect("at least one shard");
+        shards.for_each(|other| sum.add(&other));
+        sum.scale(1.0 / SHARDS as f32);
+        if step >= tail {
+            loss += f64::from(sum.loss) / (recipe.steps - tail) as f64;
+        }
+        optimiser.step(&mut parameters(&mut network), &sum.gradients, learning_rate(recipe.rate, step));
+        sum.enter_statistics(&mut network);
+        let decay = average_decay(step) as f32;
+        for (slow, fast) in parameters(&mut average).into_iter().zip(parameters(&mut network)) {
+            slow.iter_mut().zip(fast).for_each(|(s, f)| *s = decay * *s + (1.0 - decay) * *f);
+        }
+    }
+    // The statistics of batch norms are copied, not averaged.
+    for (slow, fast) in average.layers.iter_mut().zip(&network.layers) {
+        if let (Some(slow), Some(fast)) = (&mut slow.norm, &fast.norm) {
+            slow.mean.clone_from(&fast.mean);
+            slow.variance.clone_from(&fast.variance);
+        }
+    }
+    Some((average, loss))
+}
+
+/// Every learned tensor, in an order of its own that [`gradients`] shares.
+fn parameters(network: &mut Network) -> Vec<&mut Vec<f32>> {
+    let mut all = Vec::new();
+    for layer in &mut network.layers {
+        all.push(&mut layer.weight);
+        all.push(&mut layer.bias);
+        if let Some(norm) = &mut layer.norm {
+            all.push(&mut norm.gain);
+            all.push(&mut norm.shift);
+        }
+    }
+    all
+}
+
+/// Tells apart the random numbers of every step and shard (SplitMix64's constant).
+fn shard_seed(seed: u64, step: usize, shard: usize) -> u64 {
+    (seed << 32).wrapping_add((step * SHARDS + shard) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// What one shard found.
+struct Found {
+    loss: f32,
+    gradients: Vec<Vec<f32>>,
+    /// Mean and unbiased variance that each batch norm saw.
+    statistics: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Found {
+    fn tensors(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        self.gradients.iter_mut().chain(self.statistics.iter_mut().flat_map(|(m, v)| [m, v]))
+    }
+
+    fn add(&mut self, other: &Found) {
+        let others = other.gradients.iter().chain(other.statistics.iter().flat_map(|(m, v)| [m, v]));
+        self.loss += other.loss;
+        for (mine, theirs) in self.tensors().zip(others) {
+            mine.iter_mut().zip(theirs).for_each(|(m, t)| *m += t);
+        }
+    }
+
+    fn scale(&mut self, by: f32) {
+        self.loss *= by;
+        self.tensors().flatten().for_each(|v| *v *= by);
+    }
+
+    fn enter_statistics(&self, network: &mut Network) {
+        let norms = network.layers.iter_mut().filter_map(|l| l.norm.as_mut());
+        for (norm, (mean, variance)) in norms.zip(&self.statistics) {
+            let enter = |running: &mut Vec<f32>, seen: &[f32]| {
+                running.iter_mut().zip(seen).for_each(|(r, s)| *r += MOMENTUM * (s - *r));
+            };
+            enter(&mut norm.mean, mean);
+            enter(&mut norm.variance, variance);
+        }
+    }
+}
+
+/// Loss and gradients on rows drawn at random, with noise drawn at random.
+///
+/// The loss is mean((F(c_in (x + sigma n); sigma) - (x - c_skip (x + sigma n)) / c_out)^2), which weighs all
+/// noise levels alike (Karras et al. 2022, equation 8 with lambda = 1 / c_out^2).
+fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Found {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let width = network.widths.features;
+    let (n, batch) = (rows.len() / width, (recipe.batch / SHARDS).max(2));
+    let bottleneck = network.film_bottleneck.len();
+    let mut input = Vec::with_capacity(batch * width);
+    let mut target = Vec::with_capacity(batch * width);
+    let mut gamma = Vec::with_capacity(batch * bottleneck);
+    let mut beta = Vec::with_capacity(batch * bottleneck);
+    for _ in 0..batch {
+        let at = rng.random_range(0..n) * width;
+        let level: f64 = StandardNormal.sample(&mut rng);
+        let sigma = (recipe.noise.0 + recipe.noise.1 * level).exp();
+        let (c, embedding) = (Scalings::at(sigma, 1.0), TAU * noise_embedding(sigma) as f32);
+        let (skip, out, scale) = (c.skip as f32, c.out as f32, c.input as f32);
+        for (x, w) in rows[at..at + width].iter().zip(&network.film_input) {
+            let noise: f32 = StandardNormal.sample(&mut rng);
+            let noised = x + sigma as f32 * noise;
+            let (sin, cos) = (w * embedding).sin_cos();
+            input.push(cos * scale * noised + sin);
+            target.push((x - skip * noised) / out);
+        }
+        for w in &network.film_bottleneck {
+            let (sin, cos) = (w * embedding).sin_cos();
+            gamma.push(cos);
+            beta.push(sin);
+        }
+    }
+
+    let device = Device::flex().autodiff();
+    let matrix = |data: Vec<f32>, columns: usize| {
+        Tensor::<2>::from_data(TensorData::new(data, [batch, columns]), &device)
+    };
+    let mut film = Some((matrix(gamma, bottleneck), matrix(beta, bottleneck)));
+    let mut h = matrix(input, width);
+    let mut learned: Vec<(Tensor<2>, Vec<Tensor<1>>)> = Vec::new();
+    let mut statistics = Vec::new();
+    let vector = |data: &[f32]| {
+        Tensor::<1>::from_data(TensorData::new(data.to_vec(), [data.len()]), &device).require_grad()
+    };
+    for (i, layer) in network.layers.iter().enumerate() {
+        if i == network.decoder()
+            && let Some((gamma, beta)) = film.take()
+        {
+            h = h * gamma + beta;
+        }
+        let data = TensorData::new(layer.weight.clone(), [layer.inputs, layer.outputs]);
+        let weight = Tensor::<2>::from_data(data, &device).require_grad();
+        let bias = vector(&layer.bias);
+        h = linear(h, weight.clone(), Some(bias.clone()));
+        let mut vectors = vec![bias];
+        if let Some(norm) = &layer.norm {
+            let (gain, shift) = (vector(&norm.gain), vector(&norm.shift));
+            let normed = batch_norm_train(h, gain.clone(), shift.clone(), f64::from(BATCH_NORM_EPSILON));
+            let unbiased = batch as f32 / (batch - 1) as f32;
+            let variance = numbers(normed.variance).into_iter().map(|v| v * unbiased).collect();
+            statistics.push((numbers(normed.mean), variance));
+            vectors.extend([gain, shift]);
+            h = relu(normed.output);
+        }
+        learned.push((weight, vectors));
+    }
+    let error = h - matrix(target, width);
+    let loss = (error.clone() * error).mean();
+    let mut found = loss.backward();
+    let mut gradients = Vec::new();
+    for (weight, vectors) in &learned {
+        gradients.push(numbers(weight.grad_remove(&mut found).expect("every weight enters the loss")));
+        for vector in vectors {
+            gradients.push(numbers(vector.grad_remove(&mut found).expect("every vector enters the loss")));
+        }
+    }
+    Found { loss: numbers(loss)[0], gradients, statistics }
+}
+
+/// A tensor's numbers, row-major.
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().as_slice::<f32>().expect("flex computes in f32").to_vec()
+}
+
+/// D(x; sigma) for `rows` of unit variance, as the trainer sees it: running statistics, no folding.
+#[cfg(test)]
+pub(super) fn denoised(network: &Network, rows: &[f32], sigma: f64) -> Vec<f32> {
+    use crate::score::diffusion::Film;
+    use burn::tensor::module::batch_norm;
+    let device = Device::flex();
+    let width = network.widths.features;
+    let n = rows.len() / width;
+    let row = |data: &[f32]| Tensor::<1>::from_data(TensorData::new(data.to_vec(), [data.len()]), &device);
+    let modulate = |h: Tensor<2>, w: &[f32]| {
+        let film = Film::at(sigma, w);
+        h * row(&film.gamma).unsqueeze::<2>() + row(&film.beta).unsqueeze::<2>()
+    };
+    let c = Scalings::at(sigma, 1.0);
+    let x = Tensor::<2>::from_data(TensorData::new(rows.to_vec(), [n, width]), &device);
+    let mut h = modulate(x.clone() * c.input as f32, &network.film_input);
+    for (i, layer) in network.layers.iter().enumerate() {
+        if i == network.decoder() {
+            h = modulate(h, &network.film_bottleneck);
+        }
+        let data = TensorData::new(layer.weight.clone(), [layer.inputs, layer.outputs]);
+        h = linear(h, Tensor::<2>::from_data(data, &device), Some(row(&layer.bias)));
+        if let Some(norm) = &layer.norm {
+            let (mean, variance) = (row(&norm.mean), row(&norm.variance));
+            let epsilon = f64::from(BATCH_NORM_EPSILON);
+            h = relu(batch_norm(h, row(&norm.gain), row(&norm.shift), mean, variance, epsilon));
+        }
+    }
+    numbers(x * c.skip as f32 + h * c.out as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::diffusion::Widths;
+
+    /// Rows of an anisotropic Gaussian with these standard deviations.
+    fn gaussian_rows(deviations: &[f32], n: usize) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(8);
+        let mut rows = Vec::new();
+        for _ in 0..n {
+            for d in deviations {
+                let v: f32 = StandardNormal.sample(&mut rng);
+                rows.push(d * v);
+            }
+        }
+        rows
+    }
+
+    fn recipe(steps: usize) -> Recipe {
+        Recipe { seed: 4, steps, batch: 256, rate: 2e-3, noise: (-0.5, 1.0) }
+    }
+
+    fn network(width: usize) -> Network {
+        let widths = Widths { features: width, encoder: vec![48, 32, 24] };
+        Network::new(widths, &mut StdRng::seed_from_u64(1))
+    }
+
+    /// On an anisotropic Gaussian the best denoiser is known: D = lambda / (lambda + sigma^2) x on each axis.
+    #[test]
+    fn training_approaches_the_optimal_denoiser_of_a_gaussian() {
+        let deviations = [1.6f32, 1.0, 0.5, 0.2];
+        let rows = gaussian_rows(&deviations, 4000);
+        let (network, _) = fit(network(4), &rows, &recipe(1200), &mut |_| true).expect("not cancelled");
+        let sigma = 0.8;
+        let clean = gaussian_rows(&deviations, 2000);
+        let noise = gaussian_rows(&[sigma as f32; 4], 6000);
+        let noised: Vec<f32> = clean.iter().zip(noise.iter().rev()).map(|(x, n)| x + n).collect();
+        let found = denoised(&network, &noised, sigma);
+        let error = |guess: &dyn Fn(usize) -> f32| {
+            (0..clean.len()).map(|i| f64::from(clean[i] - guess(i)).powi(2)).sum::<f64>() / clean.len() as f64
+        };
+        let best = error(&|i| {
+            let lambda = deviations[i % 4].powi(2);
+            lambda / (lambda + (sigma * sigma) as f32) * noised[i]
+        });
+        let untold = error(&|i| Scalings::at(sigma, 1.0).skip as f32 * noised[i]);
+        let trained = error(&|i| found[i]);
+        assert!(trained < best * 1.03, "trained {trained}, best {best}");
+        assert!(untold > best * 1.1, "the test can tell: {untold} without any network, best {best}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_network_and_another_seed_another() {
+        let rows = gaussian_rows(&[1.0, 0.3], 300);
+        let train = |seed| {
+            fit(network(2), &rows, &Recipe { seed, ..recipe(5) }, &mut |_| true).expect("not cancelled").0
+        };
+        assert_eq!(train(1), train(1));
+        assert_ne!(train(1), train(2));
+    }
+
+    #[test]
+    fn it_stops_when_told() {
+        let rows = gaussian_rows(&[1.0, 0.3], 300);
+        let mut steps = 0;
+        let stopped = fit(network(2), &rows, &recipe(50), &mut |step| {
+            steps += 1;
+            step < 3
+        });
+        assert!(stopped.is_none());
+        assert_eq!(steps, 4);
+    }
+}

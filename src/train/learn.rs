@@ -1,0 +1,229 @@
+//! The whole course of learning, from features to a calibrated model file.
+
+use super::fit::{Recipe, fit};
+use super::split::split;
+use super::{
+    Flow, LEAST_SEGMENTS, LearnConfig, LearnError, Learned, Progress, Report, Sample, TrainingSet, whiten,
+};
+use crate::features::Features;
+use crate::infer::{Calibration, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, Session};
+use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Widths};
+use crate::score::{OnnxScorer, Scorer};
+use crate::segment::SEGMENT_FRAMES;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Directions of the features kept at most.
+const MOST_DIRECTIONS: usize = 128;
+/// Seconds within which segments may share frames, where the frame rate is not known.
+const GUARD_SECONDS: f64 = 2.0;
+/// The rows of the picture lie between minus and plus this, about unit variance as everything else.
+const ROW_SPAN: f32 = 1.7;
+/// Threads that score.
+const THREADS: usize = 2;
+
+/// Shares of the progress: where training begins and ends each time.
+const FIRST: (f64, f64) = (0.05, 0.35);
+const SECOND: (f64, f64) = (0.4, 0.95);
+
+/// Learns a scorer from one camera's features. The same set and config give the same bytes.
+///
+/// ONNX Runtime must have been loaded ([`crate::infer::init`]). `progress` is told how far it is, and says
+/// whether to go on.
+pub fn learn(
+    mut set: TrainingSet,
+    config: &LearnConfig,
+    progress: &mut dyn FnMut(Progress) -> Flow,
+) -> Result<Learned, LearnError> {
+    let dims = check(&set)?;
+    set.samples.sort_by(|a, b| a.time.total_cmp(&b.time));
+    let mut say = |share: f64, step: &'static str| match progress(Progress { progress: share, step }) {
+        Flow::Continue => Ok(()),
+        Flow::Cancel => Err(LearnError::Cancelled),
+    };
+    say(0.0, "whitening the features")?;
+    let guard = set.sampling.as_ref().map_or(GUARD_SECONDS, |s| 1.25 * SEGMENT_FRAMES as f64 / s.frame.fps);
+    let parts = split(&set.samples, guard);
+    let pick = |indices: &[usize]| indices.iter().map(|i| &set.samples[*i]).collect::<Vec<_>>();
+    let (learn, calibrate) = (pick(&parts.learn), pick(&parts.calibrate));
+    if learn.len() < LEAST_SEGMENTS / 2 || calibrate.len() < 2 {
+        return Err(LearnError::TooLittle { found: learn.len() });
+    }
+
+    let trainer = Trainer { set: &set, dims, config };
+    let first_steps = (config.steps as f64 * LearnConfig::FIRST_SHARE).ceil() as usize;
+    let (first, _) = trainer.train(&learn, first_steps, 1, &mut |share| {
+        say(FIRST.0 + share * (FIRST.1 - FIRST.0), "training for the first time")
+    })?;
+    say(FIRST.1, "dropping the most suspicious segments")?;
+    let bytes = first.to_onnx(&trainer.manifest(uncalibrated(), serde_json::Value::Null));
+    let kept = least_suspicious(&learn, &score(&bytes, &learn)?, config.drop);
+
+    let (last, loss) = trainer.train(&kept, config.steps, config.draws, &mut |share| {
+        say(SECOND.0 + share * (SECOND.1 - SECOND.0), "training on what is left")
+    })?;
+    say(SECOND.1, "calibrating on time that was left out")?;
+    let bytes = last.to_onnx(&trainer.manifest(uncalibrated(), serde_json::Value::Null));
+    let calibration = calibrate_on(score(&bytes, &calibrate)?);
+    let report = Report {
+        segments: set.samples.len(),
+        seconds: set.samples[set.samples.len() - 1].time - set.samples[0].time,
+        learned_from: kept.len(),
+        dropped: learn.len() - kept.len(),
+        calibrated_on: calibrate.len(),
+        parameters: last.network.parameters(),
+        loss,
+        mu: calibration.mu,
+        sigma: calibration.sigma,
+        config: config.clone(),
+    };
+    let facts = serde_json::to_value(&report).expect("a report has only string keys");
+    let manifest = trainer.manifest(calibration, facts);
+    let bytes = last.to_onnx(&manifest);
+    say(1.0, "done")?;
+    Ok(Learned { bytes, manifest, report })
+}
+
+/// Numbers a region, where the set can be learned from at all.
+fn check(set: &TrainingSet) -> Result<usize, LearnError> {
+    let found = set.samples.len();
+    if found < LEAST_SEGMENTS {
+        return Err(LearnError::TooLittle { found });
+    }
+    let dims = set.samples[0].features.dims;
+    let expected = set.grid.regions() * dims;
+    for (segment, sample) in set.samples.iter().enumerate() {
+        let Features { regions, dims: d, values } = &sample.features;
+        if *regions != set.grid.regions() || *d != dims || values.len() != expected || dims == 0 {
+            return Err(LearnError::Mixed { segment, found: values.len(), expected });
+        }
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(LearnError::NotFinite { segment, time: sample.time });
+        }
+    }
+    Ok(dims)
+}
+
+fn uncalibrated() -> Calibration {
+    Calibration { mu: 0.0, sigma: 0.0, scores: Vec::new() }
+}
+
+/// All but the share `drop` with the highest scores, in their order.
+fn least_suspicious<'a>(samples: &[&'a Sample], scores: &[f32], drop: f64) -> Vec<&'a Sample> {
+    let mut ranked: Vec<f32> = scores.to_vec();
+    ranked.sort_by(f32::total_cmp);
+    let keep = samples.len() - (samples.len() as f64 * drop) as usize;
+    let limit = ranked[keep - 1];
+    samples.iter().zip(scores).filter(|(_, score)| **score <= limit).map(|(sample, _)| *sample).collect()
+}
+
+/// Mean and standard deviation of the scores.
+fn calibrate_on(scores: Vec<f32>) -> Calibration {
+    let n = scores.len() as f64;
+    let mu = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
+    let variance = scores.iter().map(|s| (f64::from(*s) - mu).powi(2)).sum::<f64>() / (n - 1.0);
+    Calibration { mu, sigma: variance.sqrt(), scores }
+}
+
+/// Scores of samples by a model file's bytes, in order; by ONNX Runtime as in the daemon.
+fn score(model: &[u8], samples: &[&Sample]) -> Result<Vec<f32>, LearnError> {
+    let part = samples.len().div_ceil(THREADS);
+    let run = |samples: &[&Sample]| -> Result<Vec<f32>, LearnError> {
+        let mut scorer = OnnxScorer::new(Session::from_bytes("the model in training", model)?)?;
+        let features: Vec<&Features> = samples.iter().map(|s| &s.features).collect();
+        Ok(scorer.score(&features)?.iter().map(|s| s.value).collect())
+    };
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = samples.chunks(part).map(|c| scope.spawn(move || run(c))).collect();
+        threads.into_iter().map(|t| t.join().expect("scoring does not panic")).collect::<Vec<_>>()
+    });
+    let mut scores = Vec::with_capacity(samples.len());
+    for part in parts {
+        scores.extend(part?);
+    }
+    Ok(scores)
+}
+
+struct Trainer<'a> {
+    set: &'a TrainingSet,
+    dims: usize,
+    config: &'a LearnConfig,
+}
+
+impl Trainer<'_> {
+    /// Whitens and trains anew; the same seed draws the same first weights and noise each time.
+    fn train(
+        &self,
+        samples: &[&Sample],
+        steps: usize,
+        draws: usize,
+        say: &mut dyn FnMut(f64) -> Result<(), LearnError>,
+    ) -> Result<(Denoiser, f64), LearnError> {
+        let (config, grid) = (self.config, self.set.grid);
+        // A direction needs a good number of rows to be estimated from.
+        let most = MOST_DIRECTIONS.min(samples.len() * grid.regions() / 4);
+        let whitening = whiten::fit(samples, most).ok_or(LearnError::Constant)?;
+        let place = |row: usize| ROW_SPAN * (2.0 * row as f32 / (grid.rows - 1) as f32 - 1.0);
+        let rows = (grid.rows > 1).then(|| (0..grid.rows).map(place).collect::<Vec<f32>>());
+        let width = whitening.kept + usize::from(rows.is_some());
+        let mut vectors = Vec::with_capacity(samples.len() * grid.regions() * width);
+        for sample in samples {
+            let from = vectors.len();
+            whiten::apply(&whitening, &sample.features.values, width, &mut vectors);
+            if let Some(rows) = &rows {
+                for (region, vector) in vectors[from..].chunks_exact_mut(width).enumerate() {
+                    vector[width - 1] = rows[region / grid.cols];
+                }
+            }
+        }
+
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        let widths = if grid.regions() == 1 { Widths::authors(width) } else { Widths::regional(width) };
+        let network = Network::new(widths, &mut rng);
+        let noise = (0..draws * width).map(|_| StandardNormal.sample(&mut rng)).collect();
+        let batch = config.batch.min(vectors.len() / width);
+        let recipe = Recipe { seed: config.seed, steps, batch, rate: config.rate, noise: config.noise };
+        let mut refused = None;
+        let fitted = fit(network, &vectors, &recipe, &mut |step| {
+            refused = say(step as f64 / steps as f64).err();
+            refused.is_none()
+        });
+        let (network, loss) = fitted.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))?;
+        let denoiser = Denoiser {
+            grid,
+            dims: self.dims,
+            whitening,
+            rows,
+            network,
+            sigma_data: 1.0,
+            plan: Plan::new(Sampler::Euler, &[config.start, 0.0]),
+            noise,
+            pooling: Pooling { smoothing: config.smoothing, highest: config.highest },
+        };
+        Ok((denoiser, loss))
+    }
+
+    fn manifest(&self, calibration: Calibration, training: serde_json::Value) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            name: "diffusion".into(),
+            version: "1".into(),
+            licence: "LicenseRef-learned-in-place".into(),
+            provenance: format!(
+                "learned in place from {} segments by {} {}",
+                self.set.samples.len(),
+                env!("CARGO_PKG_NAME"),
+                env!("CARGO_PKG_VERSION")
+            ),
+            spec: ModelSpec::Scorer(ScorerSpec {
+                extractor: self.set.extractor.clone(),
+                sampling: self.set.sampling.clone(),
+                grid: self.set.grid,
+                dims: self.dims,
+                calibration,
+                training,
+            }),
+        }
+    }
+}

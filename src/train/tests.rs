@@ -1,0 +1,254 @@
+//! Learning from end to end on small made-up features.
+
+use super::fit::denoised;
+use super::*;
+use crate::infer::{Session, init_for_tests};
+use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Whitening, Widths};
+use crate::score::{OnnxScorer, Score, Scorer};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+
+const GRID: Grid = Grid { rows: 3, cols: 4 };
+const DIMS: usize = 5;
+
+/// One segment: correlated numbers in every region, and `odd` added to the regions of `at`.
+fn features(rng: &mut StdRng, at: &[usize], odd: f32) -> Features {
+    let mut values = Vec::new();
+    for region in 0..GRID.regions() {
+        let common: f32 = StandardNormal.sample(rng);
+        for d in 0..DIMS {
+            let own: f32 = StandardNormal.sample(rng);
+            let strange = if at.contains(&region) { odd * (d as f32 - 2.0) } else { 0.0 };
+            values.push(2.0 + common + 0.3 * own + strange);
+        }
+    }
+    Features { regions: GRID.regions(), dims: DIMS, values }
+}
+
+fn training_set(n: usize) -> TrainingSet {
+    let mut rng = StdRng::seed_from_u64(9);
+    let samples = (0..n)
+        .map(|i| Sample { time: i as f64 * 0.5, run: 0, features: features(&mut rng, &[], 0.0) })
+        .collect();
+    TrainingSet { extractor: "toy 1".into(), grid: GRID, sampling: None, samples }
+}
+
+fn config() -> LearnConfig {
+    LearnConfig { steps: 60, batch: 128, rate: 3e-3, ..LearnConfig::default() }
+}
+
+fn learned(set: TrainingSet, config: &LearnConfig) -> Learned {
+    init_for_tests();
+    learn(set, config, &mut |_| Flow::Continue).expect("learns")
+}
+
+fn scores(bytes: &[u8], features: &[&Features]) -> Vec<Score> {
+    let session = Session::from_bytes("learned", bytes).expect("loads");
+    OnnxScorer::new(session).expect("a scorer").score(features).expect("scores")
+}
+
+#[test]
+fn what_was_learned_tells_odd_from_normal_and_where() {
+    let learned = learned(training_set(160), &config());
+    let report = &learned.report;
+    assert_eq!(report.segments, 160);
+    assert!(report.dropped > 0 && report.calibrated_on >= 30, "{report:?}");
+    assert!(report.sigma > 0.0 && report.loss < 1.2, "{report:?}");
+    let mut rng = StdRng::seed_from_u64(77);
+    let odd: Vec<Features> = (0..20).map(|_| features(&mut rng, &[0, 1, 4, 5], 2.0)).collect();
+    let normal: Vec<Features> = (0..20).map(|_| features(&mut rng, &[], 0.0)).collect();
+    let limit = crate::threshold::Threshold { mu: report.mu, sigma: report.sigma, k: 3.0 };
+    let count = |set: &[Features]| {
+        let found = scores(&learned.bytes, &set.iter().collect::<Vec<_>>());
+        found.iter().filter(|s| limit.judge(s.value) == crate::threshold::Verdict::Unusual).count()
+    };
+    assert_eq!(count(&odd), 20);
+    assert!(count(&normal) <= 1);
+    let top = scores(&learned.bytes, &[&odd[0]])[0].top_regions(GRID, 2);
+    assert!(top.iter().all(|(row, col)| *row <= 1 && *col <= 1), "{top:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_file() {
+    let short = LearnConfig { steps: 10, ..config() };
+    let first = learned(training_set(80), &short);
+    assert_eq!(first.bytes, learned(training_set(80), &short).bytes);
+    let other = learned(training_set(80), &LearnConfig { seed: 1, ..short });
+    assert_ne!(first.bytes, other.bytes);
+}
+
+/// Whatever happens in the time that is left out, the model is the same; only mu and sigma differ.
+#[test]
+fn calibration_is_on_time_that_the_model_never_saw() {
+    let short = LearnConfig { steps: 10, ..config() };
+    let plain = learned(training_set(160), &short);
+    let mut changed = training_set(160);
+    let parts = super::split::split(&changed.samples, 2.0);
+    let mut rng = StdRng::seed_from_u64(5);
+    for i in &parts.calibrate {
+        changed.samples[*i].features.values.iter_mut().for_each(|v| *v *= rng.random_range(1.0..3.0));
+    }
+    let changed = learned(changed, &short);
+    assert!(changed.report.mu > plain.report.mu + plain.report.sigma, "the calibration did see it");
+    let probe = features(&mut rng, &[3], 1.0);
+    assert_eq!(scores(&plain.bytes, &[&probe]), scores(&changed.bytes, &[&probe]));
+}
+
+/// A scorer with all parts in use: several steps, draws, smoothing, position, batch norms off their start.
+fn untrained(grid: Grid, plan: Plan, widths: impl Fn(usize) -> Widths) -> Denoiser {
+    let mut rng = StdRng::seed_from_u64(3);
+    let rows = (grid.rows > 1).then(|| (0..grid.rows).map(|r| r as f32 - 1.0).collect::<Vec<_>>());
+    let width = DIMS - 1 + usize::from(rows.is_some());
+    let mut draw = |n: usize| (0..n).map(|_| rng.random_range(0.5..1.5)).collect::<Vec<f32>>();
+    let whitening =
+        Whitening { centre: draw(DIMS), matrix: draw(DIMS * (DIMS - 1)), kept: DIMS - 1, clip: 4.0 };
+    let noise = draw(3 * width);
+    let mut network = Network::new(widths(width), &mut StdRng::seed_from_u64(6));
+    for norm in network.layers.iter_mut().filter_map(|l| l.norm.as_mut()) {
+        norm.mean.iter_mut().zip(draw(norm.gain.len())).for_each(|(m, v)| *m = 0.2 * v);
+        norm.variance = draw(norm.gain.len());
+        norm.gain = draw(norm.gain.len());
+    }
+    let pooling = Pooling { smoothing: 0.0, highest: 4 };
+    Denoiser { grid, dims: DIMS, whitening, rows, network, sigma_data: 1.0, plan, noise, pooling }
+}
+
+/// The region scores of one segment as the trainer's own arithmetic has them.
+fn by_trainer(denoiser: &Denoiser, features: &Features) -> Vec<f32> {
+    let (width, regions) = (denoiser.width(), denoiser.grid.regions());
+    let mut x = Vec::new();
+    super::whiten::apply(&denoiser.whitening, &features.values, width, &mut x);
+    if let Some(rows) = &denoiser.rows {
+        for (region, vector) in x.chunks_exact_mut(width).enumerate() {
+            vector[width - 1] = rows[region / denoiser.grid.cols];
+        }
+    }
+    let start = denoiser.plan.start() as f32;
+    let mut residual = vec![0.0f32; regions];
+    for noise in denoiser.noise.chunks_exact(width) {
+        let from: Vec<f32> = x.iter().enumerate().map(|(i, v)| v + start * noise[i % width]).collect();
+        let mut directions: Vec<Vec<f32>> = Vec::new();
+        let combine = |weights: &[f64], directions: &[Vec<f32>]| -> Vec<f32> {
+            let mut sum = from.clone();
+            for (w, d) in weights.iter().zip(directions) {
+                sum.iter_mut().zip(d).for_each(|(s, d)| *s += *w as f32 * d);
+            }
+            sum
+        };
+        for stage in &denoiser.plan.stages {
+            let at = combine(&stage.weights, &directions);
+            let clean = denoised(&denoiser.network, &at, stage.sigma);
+            directions.push(at.iter().zip(&clean).map(|(x, d)| (x - d) / stage.sigma as f32).collect());
+        }
+        let found = combine(&denoiser.plan.result, &directions);
+        for (region, r) in residual.iter_mut().enumerate() {
+            let row = region * width..(region + 1) * width;
+            let error: f32 = x[row.clone()].iter().zip(&found[row]).map(|(x, f)| (x - f).powi(2)).sum();
+            *r += error / width as f32 / denoiser.draws() as f32 / (start * start);
+        }
+    }
+    residual.iter().map(|r| r.ln()).collect()
+}
+
+fn manifest(grid: Grid) -> Manifest {
+    Manifest {
+        format: crate::infer::MANIFEST_FORMAT,
+        name: "diffusion".into(),
+        version: "1".into(),
+        licence: "MIT".into(),
+        provenance: "a test".into(),
+        spec: crate::infer::ModelSpec::Scorer(crate::infer::ScorerSpec {
+            extractor: "toy 1".into(),
+            sampling: None,
+            grid,
+            dims: DIMS,
+            calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![] },
+            training: serde_json::Value::Null,
+        }),
+    }
+}
+
+/// The graph in ONNX Runtime and the trainer agree, region by region, for every sampler, and for the
+/// authors' whole vectors (one region) as for a grid.
+#[test]
+fn onnx_runtime_scores_as_the_trainer_does() {
+    init_for_tests();
+    let levels = crate::score::diffusion::karras(5, 0.05, 2.0, 7.0);
+    let mut rng = StdRng::seed_from_u64(12);
+    for (grid, widths) in [(GRID, Widths::regional as fn(usize) -> Widths), (Grid::WHOLE, Widths::authors)] {
+        for plan in [
+            Plan::new(Sampler::Euler, &[1.0, 0.0]),
+            Plan::new(Sampler::Heun, &levels),
+            Plan::new(Sampler::Lms4, &levels),
+        ] {
+            let denoiser = untrained(grid, plan, widths);
+            let mut f = features(&mut rng, &[2], 1.0);
+            f.values.truncate(grid.regions() * DIMS);
+            f.regions = grid.regions();
+            let expected = by_trainer(&denoiser, &f);
+            let found = &scores(&denoiser.to_onnx(&manifest(grid)), &[&f, &f])[1];
+            for (e, r) in expected.iter().zip(&found.regions) {
+                assert!((e - r).abs() < 2e-3, "{:?}: {r} instead of {e}", denoiser.plan.stages.len());
+            }
+            let mut highest: Vec<f32> = expected.iter().map(|e| e.exp()).collect();
+            highest.sort_by(|a, b| b.total_cmp(a));
+            highest.truncate(4);
+            let mean = highest.iter().sum::<f32>() / highest.len() as f32;
+            assert!((mean.ln() - found.value).abs() < 2e-3, "{} instead of {}", found.value, mean.ln());
+        }
+    }
+}
+
+/// A NaN must come out as NaN: clipping, ReLUs and TopK could each lose it.
+#[test]
+fn one_nan_among_the_features_makes_the_score_not_finite() {
+    init_for_tests();
+    let denoiser = untrained(GRID, Plan::new(Sampler::Euler, &[1.0, 0.0]), Widths::regional);
+    let bytes = denoiser.to_onnx(&manifest(GRID));
+    let mut f = features(&mut StdRng::seed_from_u64(1), &[], 0.0);
+    assert!(scores(&bytes, &[&f])[0].is_finite());
+    f.values[17] = f32::NAN;
+    assert!(!scores(&bytes, &[&f])[0].value.is_finite());
+    f.values[17] = f32::INFINITY;
+    assert!(!scores(&bytes, &[&f])[0].value.is_finite());
+}
+
+#[test]
+fn features_of_another_shape_are_refused() {
+    init_for_tests();
+    let denoiser = untrained(GRID, Plan::new(Sampler::Euler, &[1.0, 0.0]), Widths::regional);
+    let session = Session::from_bytes("m.onnx", &denoiser.to_onnx(&manifest(GRID))).expect("loads");
+    let f = Features { regions: 2, dims: DIMS, values: vec![0.0; 10] };
+    let message = OnnxScorer::new(session).expect("a scorer").score(&[&f]).expect_err("refused").to_string();
+    assert!(message.contains("takes 12 regions of 5 numbers, and the features have 2 of 5"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_said() {
+    init_for_tests();
+    let refusal =
+        |set: TrainingSet| learn(set, &config(), &mut |_| Flow::Continue).expect_err("refused").to_string();
+    assert!(refusal(training_set(39)).starts_with("there are 39 segments to learn from, and at least 40"));
+    let mut constant = training_set(80);
+    constant.samples.iter_mut().for_each(|s| s.features.values.fill(1.5));
+    assert!(refusal(constant).starts_with("the features do not change at all"));
+    let mut broken = training_set(80);
+    broken.samples[3].features.values[0] = f32::NAN;
+    assert!(refusal(broken).starts_with("segment 3 (at 1.5 s) has features that are not finite"));
+    let mut mixed = training_set(80);
+    mixed.samples[4].features.values.pop();
+    assert!(refusal(mixed).starts_with("segment 4 has 59 numbers, and 60 are wanted"));
+}
+
+#[test]
+fn it_can_be_cancelled_and_tells_how_far_it_is() {
+    init_for_tests();
+    let mut seen = Vec::new();
+    let result = learn(training_set(80), &config(), &mut |p| {
+        seen.push(p.progress);
+        if p.progress < 0.5 { Flow::Continue } else { Flow::Cancel }
+    });
+    assert!(matches!(result, Err(LearnError::Cancelled)));
+    assert!(seen.windows(2).all(|w| w[0] <= w[1]), "progress never goes back");
+}
