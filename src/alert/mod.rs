@@ -1,5 +1,11 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
+mod snapshot;
+mod tracker;
+
+pub use snapshot::{Map, Snapshot, jpeg, snapshot};
+pub use tracker::{Observation, Report, Tracker};
+
 use crate::base::{CameraName, Timestamp};
 use crate::infer::{Covers, Grid};
 use serde::{Deserialize, Serialize};

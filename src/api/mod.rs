@@ -1,5 +1,17 @@
 //! HTTP: the API, server-sent events, the metrics endpoint and the live page.
 
+mod bus;
+mod dto;
+mod guard;
+mod page;
+mod problem;
+mod routes;
+mod serve;
+mod stream;
+
+pub use bus::Bus;
+pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
+
 use crate::base::{CameraName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};

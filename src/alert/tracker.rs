@@ -1,0 +1,416 @@
+//! Verdicts -> events: what one camera's segments do to its open event. Pure: no clock, no disk.
+
+use super::{Change, Event, ModelRef, Severity};
+use crate::base::CameraName;
+use crate::infer::{Covers, Grid};
+use crate::score::Score;
+use crate::segment::Segment;
+use crate::threshold::{Debounce, Rule, Step, Threshold, Verdict};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Regions named in [`Event::top_regions`].
+const TOP_REGIONS: usize = 8;
+/// Standard deviations above the limit from which an event is of medium and of high severity.
+const MEDIUM_ABOVE: f64 = 3.0;
+const HIGH_ABOVE: f64 = 10.0;
+/// An open event is reported again at most this often when its score rises, and this often when not.
+const UPDATE_ON_TOP: Duration = Duration::from_secs(1);
+const UPDATE_ANYWAY: Duration = Duration::from_secs(5);
+
+/// One scored segment, with what it was scored by.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    pub segment: &'a Segment,
+    pub score: &'a Score,
+    pub verdict: Verdict,
+    pub threshold: Threshold,
+    /// Method, for example `v1+diffusion`.
+    pub scorer: &'a str,
+    pub model: &'a ModelRef,
+    pub grid: Grid,
+    pub covers: Covers,
+}
+
+/// Something to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub change: Change,
+    pub event: Event,
+    /// This segment is the strangest of the event so far: its picture is the one to keep.
+    pub new_top: bool,
+}
+
+/// What of a segment has to be remembered until an event opens: it may have begun there.
+struct Recent {
+    index: u64,
+    start: crate::base::Timestamp,
+    score: Score,
+}
+
+/// The open event of one camera, if any.
+pub struct Tracker {
+    camera: CameraName,
+    rule: Rule,
+    debounce: Debounce,
+    recent: VecDeque<Recent>,
+    /// The newest segment's run, presentation time and monotonic time, and its place in media time.
+    last: Option<(u64, Duration, Duration, Duration)>,
+    open: Option<Open>,
+}
+
+struct Open {
+    event: Event,
+    /// Media time of the newest report, and the highest score it had.
+    reported: Duration,
+    reported_top: f32,
+}
+
+impl Tracker {
+    pub fn new(camera: CameraName, rule: Rule) -> Self {
+        Self {
+            camera,
+            rule,
+            debounce: Debounce::new(rule),
+            recent: VecDeque::with_capacity(rule.open_m),
+            last: None,
+            open: None,
+        }
+    }
+
+    /// The event that is open now.
+    pub fn open_event(&self) -> Option<&Event> {
+        self.open.as_ref().map(|o| &o.event)
+    }
+
+    /// A picture of the open event `id` has been written; its next report says so.
+    pub fn has_snapshot(&mut self, id: &str) {
+        if let Some(open) = self.open.as_mut().filter(|o| o.event.id == id) {
+            open.event.has_snapshot = true;
+        }
+    }
+
+    /// Takes the next segment, in order. Usually nothing is to be reported; at most an end and a new event.
+    pub fn observe(&mut self, seen: &Observation) -> Vec<Report> {
+        let mut reports = Vec::new();
+        // Scores of different models cannot be compared: an event is one model's, and ends with it.
+        if self.open.as_ref().is_some_and(|o| o.event.model != *seen.model) {
+            reports.extend(self.close());
+            self.debounce = Debounce::new(self.rule);
+            self.recent.clear();
+        }
+        let now = self.media_time(seen.segment);
+        if self.recent.len() == self.rule.open_m {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent {
+            index: seen.segment.index,
+            start: seen.segment.start.wall,
+            score: seen.score.clone(),
+        });
+        match self.debounce.step(seen.segment.index, now, seen.verdict) {
+            Step::Quiet | Step::Continued { unusual: false } => {}
+            Step::Opened { first } => reports.push(self.begin(seen, first, now)),
+            Step::Continued { unusual: true } => reports.extend(self.go_on(seen, now)),
+            Step::Closed => reports.extend(self.close()),
+        }
+        reports
+    }
+
+    /// Lets time pass without a segment; `now` is monotonic time. A camera that is away for the gap ends its
+    /// event.
+    pub fn tick(&mut self, now: Duration) -> Option<Report> {
+        let (_, _, received, media) = self.last?;
+        if self.debounce.tick(media + now.saturating_sub(received)) { self.close() } else { None }
+    }
+
+    /// Ends the open event at once: the daemon stops.
+    pub fn finish(&mut self) -> Option<Report> {
+        self.debounce = Debounce::new(self.rule);
+        self.close()
+    }
+
+    /// A clock that never goes back: presentation time within a run, so that a recording played fast is
+    /// judged like a live camera; arrival time between runs, whose presentation times are unrelated.
+    fn media_time(&mut self, segment: &Segment) -> Duration {
+        let end = &segment.end;
+        let now = match self.last {
+            None => Duration::ZERO,
+            Some((run, pts, _, media)) if run == segment.run => media + end.pts.saturating_sub(pts),
+            Some((_, _, received, media)) => media + end.received.saturating_sub(received),
+        };
+        self.last = Some((segment.run, end.pts, end.received, now));
+        now
+    }
+
+    fn begin(&mut self, seen: &Observation, first: u64, now: Duration) -> Report {
+        // The strangest of the segments that opened it: later reports only ever go up from there.
+        let part_of_it = || self.recent.iter().filter(|r| r.index >= first);
+        let first_start = part_of_it().next().map_or(seen.segment.start.wall, |r| r.start);
+        let top = part_of_it()
+            .map(|r| &r.score)
+            .filter(|s| s.is_finite())
+            .max_by(|a, b| a.value.total_cmp(&b.value))
+            .unwrap_or(seen.score);
+        let new_top = top == seen.score;
+        let event = Event {
+            id: new_id(seen.segment.end.wall),
+            camera: self.camera.clone(),
+            start_time: first_start,
+            end_time: None,
+            last_time: seen.segment.end.wall,
+            score: seen.score.value,
+            top_score: top.value,
+            threshold: seen.threshold.limit(),
+            mu: seen.threshold.mu,
+            sigma: seen.threshold.sigma,
+            k: seen.threshold.k,
+            scorer: seen.scorer.into(),
+            model: seen.model.clone(),
+            first_segment: first,
+            last_segment: seen.segment.index,
+            severity: severity(top.value, &seen.threshold),
+            grid: seen.grid,
+            covers: seen.covers,
+            regions: top.regions.clone(),
+            top_regions: strangest(&top.regions, seen.grid),
+            has_snapshot: false,
+        };
+        self.open = Some(Open { event: event.clone(), reported: now, reported_top: event.top_score });
+        Report { change: Change::New, event, new_top }
+    }
+
+    fn go_on(&mut self, seen: &Observation, now: Duration) -> Option<Report> {
+        let open = self.open.as_mut()?;
+        let event = &mut open.event;
+        event.score = seen.score.value;
+        event.last_time = seen.segment.end.wall;
+        event.last_segment = seen.segment.index;
+        let new_top = seen.score.value > event.top_score;
+        if new_top {
+            event.top_score = seen.score.value;
+            event.severity = event.severity.max(severity(seen.score.value, &seen.threshold));
+            event.regions = seen.score.regions.clone();
+            event.top_regions = strangest(&event.regions, seen.grid);
+        }
+        let since = now.saturating_sub(open.reported);
+        let due = since >= UPDATE_ANYWAY || (event.top_score > open.reported_top && since >= UPDATE_ON_TOP);
+        if !due {
+            return None;
+        }
+        open.reported = now;
+        open.reported_top = event.top_score;
+        Some(Report { change: Change::Update, event: event.clone(), new_top })
+    }
+
+    fn close(&mut self) -> Option<Report> {
+        let mut event = self.open.take()?.event;
+        event.end_time = Some(event.last_time);
+        Some(Report { change: Change::End, event, new_top: false })
+    }
+}
+
+/// UUID version 7 of the moment `at`: sorts by time, and two of one moment differ.
+fn new_id(at: crate::base::Timestamp) -> String {
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    let nanoseconds = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
+    let moment = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
+    uuid::Uuid::new_v7(moment).to_string()
+}
+
+fn severity(score: f32, threshold: &Threshold) -> Severity {
+    let above = (f64::from(score) - threshold.limit()) / threshold.sigma;
+    if above >= HIGH_ABOVE {
+        Severity::High
+    } else if above >= MEDIUM_ABOVE {
+        Severity::Medium
+    } else {
+        Severity::Low
+    }
+}
+
+/// `(row, column)` of the highest regions, highest first.
+fn strangest(regions: &[f32], grid: Grid) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..regions.len()).collect();
+    order.sort_by(|a, b| regions[*b].total_cmp(&regions[*a]));
+    order.into_iter().take(TOP_REGIONS).map(|i| (i / grid.cols, i % grid.cols)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::frame::Stamp;
+
+    const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(5) };
+    const THRESHOLD: Threshold = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+    const GRID: Grid = Grid { rows: 1, cols: 2 };
+
+    struct Camera {
+        tracker: Tracker,
+        model: ModelRef,
+        /// Seconds of wall, monotonic and presentation time alike, unless a run has its own.
+        pts_offset: u64,
+        run: u64,
+        index: u64,
+    }
+
+    impl Camera {
+        fn new() -> Self {
+            let model = ModelRef { name: "m".into(), sha256: "aa".into() };
+            Self { tracker: Tracker::new("gate".into(), RULE), model, pts_offset: 0, run: 0, index: 0 }
+        }
+
+        /// A segment that lasts from `second - 1` to `second`.
+        fn see(&mut self, second: u64, value: f32) -> Vec<Report> {
+            let stamp = |s: u64| Stamp {
+                seq: s,
+                pts: Duration::from_secs(s.saturating_sub(self.pts_offset)),
+                wall: Timestamp::from_second(1_000 + s as i64).expect("in range"),
+                received: Duration::from_secs(s),
+            };
+            let segment = Segment {
+                index: self.index,
+                run: self.run,
+                start: stamp(second - 1),
+                end: stamp(second),
+                frames: Vec::new(),
+            };
+            self.index += 1;
+            let score = Score { value, regions: vec![0.0, value] };
+            self.tracker.observe(&Observation {
+                segment: &segment,
+                score: &score,
+                verdict: THRESHOLD.judge(value),
+                threshold: THRESHOLD,
+                scorer: "v1+diffusion",
+                model: &self.model,
+                grid: GRID,
+                covers: Covers::default(),
+            })
+        }
+    }
+
+    fn changes(reports: &[Report]) -> Vec<Change> {
+        reports.iter().map(|r| r.change).collect()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn it_opens_with_the_first_unusual_segment_and_the_strangest_score() {
+        let mut camera = Camera::new();
+        assert!(camera.see(1, 0.9).is_empty());
+        assert!(camera.see(2, 5.0).is_empty());
+        let reports = camera.see(3, 2.5);
+        assert_eq!(changes(&reports), [Change::New]);
+        let event = &reports[0].event;
+        assert_eq!((event.start_time, event.last_time, event.end_time), (at(1), at(3), None));
+        assert_eq!((event.score, event.top_score), (2.5, 5.0));
+        assert_eq!((event.first_segment, event.last_segment), (1, 2));
+        assert_eq!(event.threshold, 2.0);
+        assert_eq!(event.top_regions[0], (0, 1));
+        assert_eq!(event.severity, Severity::Medium, "(5 - 2) / 0.5 = 6 sigma above the limit");
+        assert!(!reports[0].new_top, "the strangest picture was the one before");
+    }
+
+    #[test]
+    fn it_ends_at_the_last_unusual_segment_after_the_gap() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        for s in 3..7 {
+            assert!(camera.see(s, 1.0).is_empty());
+        }
+        let reports = camera.see(7, 1.0);
+        assert_eq!(changes(&reports), [Change::End]);
+        assert_eq!(reports[0].event.end_time, Some(at(2)));
+        assert!(camera.tracker.open_event().is_none());
+    }
+
+    #[test]
+    fn reports_are_throttled_and_a_new_top_comes_sooner() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        let updates: Vec<u64> = (3..14).filter(|s| !camera.see(*s, 3.0).is_empty()).collect();
+        assert_eq!(updates, [7, 12]);
+        let reports = camera.see(14, 9.0);
+        assert_eq!(changes(&reports), [Change::Update]);
+        assert!(reports[0].new_top);
+        assert_eq!(reports[0].event.severity, Severity::High);
+        assert_eq!(reports[0].event.regions, [0.0, 9.0]);
+    }
+
+    #[test]
+    fn a_score_that_is_not_finite_never_opens_an_event() {
+        let mut camera = Camera::new();
+        for s in 1..20 {
+            assert!(camera.see(s, if s % 2 == 0 { f32::NAN } else { f32::INFINITY }).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_lost_camera_ends_its_event_and_a_late_one_begins_another() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        let first = camera.see(2, 3.0).remove(0).event.id;
+        assert!(camera.tracker.tick(Duration::from_secs(6)).is_none());
+        let end = camera.tracker.tick(Duration::from_secs(7)).expect("the gap is over");
+        assert_eq!((end.change, end.event.end_time), (Change::End, Some(at(2))));
+        // Back with a new run, whose presentation time begins again.
+        (camera.run, camera.pts_offset) = (1, 19);
+        assert!(camera.see(20, 3.0).is_empty());
+        let again = camera.see(21, 3.0);
+        assert_eq!(changes(&again), [Change::New]);
+        assert!(again[0].event.id > first, "ids sort by time");
+        assert_eq!(again[0].event.start_time, at(19));
+    }
+
+    #[test]
+    fn a_short_break_does_not_split_an_event() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        (camera.run, camera.pts_offset) = (1, 3);
+        assert!(camera.see(4, 3.0).is_empty());
+        assert!(camera.tracker.open_event().is_some());
+    }
+
+    #[test]
+    fn a_recording_played_fast_is_judged_by_its_own_time() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        // All of it arrives within a second of wall time, so no tick may end the event.
+        assert!(camera.tracker.tick(Duration::from_secs(3)).is_none());
+        assert!(camera.tracker.open_event().is_some());
+        let reports: Vec<_> = (3..9).flat_map(|s| camera.see(s, 1.0)).collect();
+        assert_eq!(changes(&reports), [Change::End]);
+    }
+
+    #[test]
+    fn another_model_ends_the_event_of_the_one_before() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        camera.model.sha256 = "bb".into();
+        let reports = camera.see(3, 3.0);
+        assert_eq!(changes(&reports), [Change::End]);
+        assert_eq!(reports[0].event.model.sha256, "aa");
+        let reports = camera.see(4, 3.0);
+        assert_eq!(changes(&reports), [Change::New]);
+        assert_eq!((reports[0].event.first_segment, reports[0].event.model.sha256.as_str()), (2, "bb"));
+    }
+
+    #[test]
+    fn stopping_ends_the_event_once() {
+        let mut camera = Camera::new();
+        camera.see(1, 3.0);
+        camera.see(2, 3.0);
+        assert_eq!(camera.tracker.finish().map(|r| r.change), Some(Change::End));
+        assert!(camera.tracker.finish().is_none());
+    }
+}

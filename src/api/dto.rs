@@ -1,0 +1,294 @@
+//! The wire: every JSON shape that leaves the daemon, and every query that comes in.
+
+use super::{CameraStatus, LearningState, LinkState};
+use crate::alert::{Change, Event, Severity};
+use crate::base::{CameraName, Timestamp};
+use crate::store::ScorePoint;
+use serde::{Deserialize, Serialize};
+
+/// A camera. Ages and rates are as of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CameraDto {
+    pub name: CameraName,
+    pub source: String,
+    pub state: LinkState,
+    pub healthy: bool,
+    /// Why it is not live or not healthy, with a remedy; null when all is well.
+    pub problem: Option<String>,
+    pub codec: Option<String>,
+    pub width: u32,
+    pub height: u32,
+    /// Analysed frames a second, measured.
+    pub fps: f64,
+    pub last_frame: Option<Timestamp>,
+    pub last_frame_age_seconds: Option<f64>,
+    pub reconnects: u64,
+    pub frames: u64,
+    pub segments: u64,
+    pub learning: LearningDto,
+    pub threshold: Option<ThresholdDto>,
+    /// Newest score; null before the first, or when it is not finite.
+    pub score: Option<f32>,
+    pub map: Option<MapDto>,
+    /// Id of the event that is open now.
+    pub open_event: Option<String>,
+    pub links: CameraLinks,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CameraLinks {
+    pub latest: String,
+    pub scores: String,
+    pub learn: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LearningDto {
+    pub state: LearningState,
+    /// 0 to 1.
+    pub progress: f64,
+    pub step: String,
+    pub model_sha256: Option<String>,
+    pub learned_at: Option<Timestamp>,
+}
+
+/// `limit = mu + k sigma`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ThresholdDto {
+    pub limit: f64,
+    pub mu: f64,
+    pub sigma: f64,
+    pub k: f64,
+}
+
+/// Scores by region, row by row from the top left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MapDto {
+    pub rows: usize,
+    pub columns: usize,
+    /// Share of the picture's width and height, from the top left, that the grid lies over.
+    pub covers_width: f64,
+    pub covers_height: f64,
+    pub regions: Vec<f32>,
+}
+
+impl From<&CameraStatus> for CameraDto {
+    fn from(s: &CameraStatus) -> Self {
+        Self {
+            name: s.name.clone(),
+            source: s.source.clone(),
+            state: s.link,
+            healthy: s.healthy,
+            problem: s.problem.clone(),
+            codec: s.stream.codec.clone(),
+            width: s.stream.width,
+            height: s.stream.height,
+            fps: s.fps,
+            last_frame: s.last_frame,
+            last_frame_age_seconds: s.last_frame_age,
+            reconnects: s.reconnects,
+            frames: s.frames,
+            segments: s.segments,
+            learning: LearningDto {
+                state: s.learning.state,
+                progress: s.learning.progress,
+                step: s.learning.step.clone(),
+                model_sha256: s.learning.model_sha256.clone(),
+                learned_at: s.learning.learned_at,
+            },
+            threshold: s.threshold.map(|t| ThresholdDto {
+                limit: t.limit(),
+                mu: t.mu,
+                sigma: t.sigma,
+                k: t.k,
+            }),
+            score: s.last_score.filter(|v| v.is_finite()),
+            map: s.grid.map(|g| MapDto {
+                rows: g.rows,
+                columns: g.cols,
+                covers_width: s.covers.width,
+                covers_height: s.covers.height,
+                regions: s.regions.clone(),
+            }),
+            open_event: s.open_event.clone(),
+            links: CameraLinks {
+                latest: format!("/api/cameras/{}/latest.jpg", s.name),
+                scores: format!("/api/cameras/{}/scores", s.name),
+                learn: format!("/api/cameras/{}/learn", s.name),
+            },
+        }
+    }
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventDto {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: Change,
+    pub camera: CameraName,
+    pub start_time: Timestamp,
+    /// Null while open.
+    pub end_time: Option<Timestamp>,
+    /// Last time it was above the threshold.
+    pub last_time: Timestamp,
+    pub score: f32,
+    pub top_score: f32,
+    pub threshold: f64,
+    pub mu: f64,
+    pub sigma: f64,
+    pub k: f64,
+    pub scorer: String,
+    pub model: ModelDto,
+    pub segments: SegmentsDto,
+    pub severity: Severity,
+    /// Strangest regions, strangest first.
+    pub top_regions: Vec<RegionDto>,
+    /// Only where one event was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapDto>,
+    /// Null where there is no picture (yet).
+    pub snapshot: Option<String>,
+    pub thumbnail: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelDto {
+    pub name: String,
+    pub sha256: String,
+}
+
+/// First and last segment above the threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SegmentsDto {
+    pub first: u64,
+    pub last: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RegionDto {
+    pub row: usize,
+    pub column: usize,
+}
+
+impl EventDto {
+    /// Without the map, for lists and streams.
+    pub fn brief(event: &Event, kind: Change) -> Self {
+        let media = |name| event.has_snapshot.then(|| format!("/api/events/{}/{name}", event.id));
+        Self {
+            id: event.id.clone(),
+            kind,
+            camera: event.camera.clone(),
+            start_time: event.start_time,
+            end_time: event.end_time,
+            last_time: event.last_time,
+            score: event.score,
+            top_score: event.top_score,
+            threshold: event.threshold,
+            mu: event.mu,
+            sigma: event.sigma,
+            k: event.k,
+            scorer: event.scorer.clone(),
+            model: ModelDto { name: event.model.name.clone(), sha256: event.model.sha256.clone() },
+            segments: SegmentsDto { first: event.first_segment, last: event.last_segment },
+            severity: event.severity,
+            top_regions: event
+                .top_regions
+                .iter()
+                .map(|(row, column)| RegionDto { row: *row, column: *column })
+                .collect(),
+            map: None,
+            snapshot: media("snapshot.jpg"),
+            thumbnail: media("thumbnail.jpg"),
+        }
+    }
+
+    /// Without the map; `new` while open, `end` when over.
+    pub fn listed(event: &Event) -> Self {
+        Self::brief(event, if event.end_time.is_some() { Change::End } else { Change::New })
+    }
+
+    /// With the map.
+    pub fn full(event: &Event) -> Self {
+        let map = MapDto {
+            rows: event.grid.rows,
+            columns: event.grid.cols,
+            covers_width: event.covers.width,
+            covers_height: event.covers.height,
+            regions: event.regions.clone(),
+        };
+        Self { map: Some(map), ..Self::listed(event) }
+    }
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventsDto {
+    /// Newest first.
+    pub events: Vec<EventDto>,
+    /// `cursor` of the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// The score of one segment, as the stream tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoreDto {
+    pub camera: CameraName,
+    pub time: Timestamp,
+    /// Null when it is not finite.
+    pub score: f64,
+    pub threshold: f64,
+}
+
+/// A stretch of a camera's score timeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoresDto {
+    pub camera: CameraName,
+    pub after: Timestamp,
+    pub before: Timestamp,
+    /// Length of the pieces of time of which each gives its highest score; null: every segment.
+    pub step: Option<f64>,
+    /// Oldest first.
+    pub points: Vec<ScorePoint>,
+}
+
+/// Whether the daemon does its work.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReadyDto {
+    pub status: &'static str,
+    pub cameras: usize,
+    /// Those that deliver frames and are healthy, or have been played to their end.
+    pub cameras_well: usize,
+}
+
+/// Query of `/api/cameras/{name}/latest.jpg`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PictureQuery {
+    pub width: Option<u32>,
+}
+
+/// Query of `/api/cameras/{name}/scores`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoresQuery {
+    pub after: Option<Timestamp>,
+    pub before: Option<Timestamp>,
+    /// Seconds.
+    pub step: Option<f64>,
+}
+
+/// Query of `/api/events`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Names, separated by commas.
+    pub cameras: Option<String>,
+    pub after: Option<Timestamp>,
+    pub before: Option<Timestamp>,
+    pub min_score: Option<f64>,
+    pub max_score: Option<f64>,
+    pub in_progress: Option<bool>,
+    pub limit: Option<usize>,
+    pub cursor: Option<String>,
+}

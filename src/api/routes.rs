@@ -1,0 +1,224 @@
+//! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
+
+use super::dto::{
+    CameraDto, EventDto, EventsDto, EventsQuery, PictureQuery, ReadyDto, ScoresDto, ScoresQuery,
+};
+use super::guard::{Guard, guard};
+use super::page;
+use super::problem::Problem;
+use super::serve::Shared;
+use super::stream::stream;
+use super::{CameraStatus, LinkState};
+use crate::alert;
+use crate::base::{CameraName, Timestamp};
+use crate::store::EventFilter;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Router, get, post};
+use std::sync::Arc;
+use std::time::Duration;
+
+const DEFAULT_PICTURE_WIDTH: u32 = 960;
+const MAX_PICTURE_WIDTH: u32 = 3840;
+const DEFAULT_EVENTS: usize = 50;
+const MAX_EVENTS: usize = 500;
+const MAX_POINTS: usize = 10_000;
+const DEFAULT_TIMELINE: Duration = Duration::from_secs(3600);
+/// Tells when a picture was taken.
+const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
+
+type Api = State<Arc<Shared>>;
+type Queried<T> = Result<Query<T>, QueryRejection>;
+
+pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/app.js", get(page::script))
+        .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/cameras", get(cameras))
+        .route("/api/cameras/{name}", get(camera))
+        .route("/api/cameras/{name}/latest.jpg", get(latest))
+        .route("/api/cameras/{name}/scores", get(scores))
+        .route("/api/cameras/{name}/learn", post(learn))
+        .route("/api/events", get(events))
+        .route("/api/events/{id}", get(event))
+        .route("/api/events/{id}/snapshot.jpg", get(snapshot))
+        .route("/api/events/{id}/thumbnail.jpg", get(thumbnail))
+        .route("/api/stream", get(stream))
+        .route("/api/config", get(config))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn_with_state(guarded, guard))
+        .with_state(shared)
+}
+
+async fn no_route() -> Problem {
+    Problem::not_found("nothing is here; the API begins at /api/cameras and /api/events")
+}
+
+async fn no_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows other methods only; see the Allow header")
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(api): Api) -> Response {
+    let cameras = &api.parts.cameras;
+    let list = cameras.list();
+    let well = |c: &&CameraStatus| c.healthy && matches!(c.link, LinkState::Live | LinkState::Finished);
+    let cameras_well = list.iter().filter(well).count();
+    let (code, status) = match (cameras.ready(), cameras_well == list.len()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        (true, true) => (StatusCode::OK, "healthy"),
+        (true, false) => (StatusCode::OK, "degraded"),
+    };
+    (code, Json(ReadyDto { status, cameras: list.len(), cameras_well })).into_response()
+}
+
+async fn metrics(State(api): Api) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.parts.metrics.render())
+}
+
+async fn cameras(State(api): Api) -> Json<Vec<CameraDto>> {
+    Json(api.parts.cameras.list().iter().map(CameraDto::from).collect())
+}
+
+async fn camera(State(api): Api, Path(name): Path<String>) -> Result<Json<CameraDto>, Problem> {
+    Ok(Json(CameraDto::from(&status(&api, &name)?)))
+}
+
+fn status(api: &Shared, name: &str) -> Result<CameraStatus, Problem> {
+    api.parts.cameras.get(name).ok_or_else(|| Problem::no_camera(name))
+}
+
+async fn latest(
+    State(api): Api,
+    Path(name): Path<String>,
+    query: Queried<PictureQuery>,
+) -> Result<Response, Problem> {
+    let width = query?.width.unwrap_or(DEFAULT_PICTURE_WIDTH);
+    if !(16..=MAX_PICTURE_WIDTH).contains(&width) {
+        return Err(Problem::bad_request(format!("width is from 16 to {MAX_PICTURE_WIDTH} pixels")));
+    }
+    status(&api, &name)?;
+    blocking(move || {
+        let picture = api
+            .parts
+            .cameras
+            .picture(&name, width)
+            .ok_or_else(|| Problem::not_found(format!("camera `{name}` has given no picture yet")))?;
+        let bytes = alert::jpeg(&picture).map_err(|e| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the picture is damaged: {e}"))
+        })?;
+        Ok((
+            [(header::CONTENT_TYPE, "image/jpeg".to_owned()), (PICTURE_TIME, picture.wall.to_string())],
+            bytes,
+        )
+            .into_response())
+    })
+    .await
+}
+
+async fn scores(
+    State(api): Api,
+    Path(name): Path<String>,
+    query: Queried<ScoresQuery>,
+) -> Result<Json<ScoresDto>, Problem> {
+    let Query(query) = query?;
+    let camera: CameraName = status(&api, &name)?.name;
+    let before = query.before.unwrap_or_else(|| api.parts.clock.now());
+    let after = query.after.unwrap_or_else(|| before.checked_sub(DEFAULT_TIMELINE).unwrap_or(Timestamp::MIN));
+    if after >= before {
+        return Err(Problem::bad_request("`after` must be earlier than `before`"));
+    }
+    let step = match query.step {
+        None => None,
+        Some(s) => Some(
+            Duration::try_from_secs_f64(s)
+                .ok()
+                .filter(|s| !s.is_zero())
+                .ok_or_else(|| Problem::bad_request("`step` is a number of seconds greater than 0"))?,
+        ),
+    };
+    blocking(move || {
+        let points = api.parts.store.scores(&name, after, before, step, MAX_POINTS)?;
+        Ok(Json(ScoresDto { camera, after, before, step: query.step, points }))
+    })
+    .await
+}
+
+async fn learn(State(api): Api, Path(name): Path<String>) -> Result<(StatusCode, Json<CameraDto>), Problem> {
+    status(&api, &name)?;
+    blocking(move || {
+        api.parts.cameras.learn(&name)?;
+        Ok((StatusCode::ACCEPTED, Json(CameraDto::from(&status(&api, &name)?))))
+    })
+    .await
+}
+
+async fn events(State(api): Api, query: Queried<EventsQuery>) -> Result<Json<EventsDto>, Problem> {
+    let Query(query) = query?;
+    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
+    if !(1..=MAX_EVENTS).contains(&limit) {
+        return Err(Problem::bad_request(format!("`limit` is from 1 to {MAX_EVENTS}")));
+    }
+    let cameras = query.cameras.as_deref().unwrap_or_default().split(',').filter(|c| !c.is_empty());
+    let filter = EventFilter {
+        cameras: cameras.map(CameraName::from).collect(),
+        after: query.after,
+        before: query.before,
+        min_score: query.min_score,
+        max_score: query.max_score,
+        in_progress: query.in_progress,
+        cursor: query.cursor,
+    };
+    blocking(move || {
+        let page = api.parts.store.events(&filter, limit)?;
+        Ok(Json(EventsDto { events: page.events.iter().map(EventDto::listed).collect(), next: page.next }))
+    })
+    .await
+}
+
+async fn event(State(api): Api, Path(id): Path<String>) -> Result<Json<EventDto>, Problem> {
+    blocking(move || {
+        let event = api.parts.store.event(&id)?.ok_or_else(|| Problem::no_event(&id))?;
+        Ok(Json(EventDto::full(&event)))
+    })
+    .await
+}
+
+async fn snapshot(State(api): Api, Path(id): Path<String>) -> Result<Response, Problem> {
+    blocking(move || picture(&id, api.parts.store.snapshot(&id)?)).await
+}
+
+async fn thumbnail(State(api): Api, Path(id): Path<String>) -> Result<Response, Problem> {
+    blocking(move || picture(&id, api.parts.store.thumbnail(&id)?)).await
+}
+
+fn picture(id: &str, bytes: Option<Vec<u8>>) -> Result<Response, Problem> {
+    let bytes =
+        bytes.ok_or_else(|| Problem::not_found(format!("event `{id}` is not there or has no picture")))?;
+    Ok(([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
+}
+
+async fn config(State(api): Api) -> Json<serde_json::Value> {
+    Json(api.parts.config.clone())
+}
+
+/// Runs what reads the disk or works for long beside the server's own threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the request failed: {e}")))
+    })
+}

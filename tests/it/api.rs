@@ -1,0 +1,419 @@
+//! The API over real HTTP: every route, its errors, the stream and its resumption, and who may ask.
+
+use crate::desk::Desk;
+use crate::docs::documented_routes;
+use crate::fixture::event;
+use serde_json::Value;
+use sigmawatch::alert::Change;
+use sigmawatch::api::serve;
+use sigmawatch::base::Timestamp;
+use sigmawatch::store::ScoreRow;
+use sigmawatch::threshold::Threshold;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use ureq::Body;
+use ureq::http::Response;
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(10)))
+        .build()
+        .new_agent()
+}
+
+fn get(desk: &Desk, path: &str) -> Response<Body> {
+    agent().get(desk.url(path)).call().expect("answered")
+}
+
+fn post(desk: &Desk, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    let mut request = agent().post(desk.url(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send_empty().expect("answered")
+}
+
+fn json(mut response: Response<Body>) -> Value {
+    response.body_mut().read_json().expect("JSON")
+}
+
+/// Asserts a problem document with this status; gives its detail.
+fn problem(response: Response<Body>, status: u16) -> String {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body = json(response);
+    assert_eq!(body["status"], status);
+    body["detail"].as_str().expect("a detail").to_owned()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+#[test]
+fn every_documented_route_answers() {
+    let desk = Desk::start();
+    desk.store.put_event(&event(0)).expect("written");
+    desk.store.put_snapshot(&event(0).id, b"large", b"small").expect("written");
+    for route in documented_routes() {
+        let (method, path) = route.split_once(' ').expect("method and path");
+        if path == "/api/stream" {
+            continue; // Never ends; has tests of its own.
+        }
+        let path = path.replace("{name}", "gate").replace("{id}", &event(0).id);
+        let response = if method == "POST" { post(&desk, &path, &[]) } else { get(&desk, &path) };
+        assert!(response.status().is_success(), "{route}: {}", response.status());
+        let headers = response.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{route}");
+        assert!(
+            headers["content-security-policy"].to_str().expect("text").contains("default-src 'none'"),
+            "{route}"
+        );
+    }
+}
+
+#[test]
+fn cameras_show_their_state_and_no_camera_is_a_problem() {
+    let desk = Desk::start();
+    let list = json(get(&desk, "/api/cameras"));
+    assert_eq!(list[0]["name"], "gate");
+    assert_eq!(list[0]["learning"]["state"], "armed");
+    assert_eq!(list[0]["threshold"]["limit"], 2.5);
+    assert_eq!(list[0]["map"]["columns"], 3);
+    assert_eq!(list[1]["state"], "backing_off");
+    assert_eq!(list[1]["threshold"], Value::Null);
+    assert_eq!(json(get(&desk, "/api/cameras/yard")), list[1]);
+    assert!(problem(get(&desk, "/api/cameras/attic"), 404).contains("`attic`"));
+    assert!(problem(get(&desk, "/api/cameras/attic/latest.jpg"), 404).contains("`attic`"));
+    assert!(problem(get(&desk, "/api/cameras/attic/scores"), 404).contains("`attic`"));
+}
+
+#[test]
+fn the_latest_picture_is_a_jpeg_of_the_width_asked_for() {
+    let desk = Desk::start();
+    let mut response = get(&desk, "/api/cameras/gate/latest.jpg?width=160");
+    assert_eq!(response.headers()["content-type"], "image/jpeg");
+    assert_eq!(response.headers()["x-picture-time"], "1970-01-01T00:00:00Z");
+    let picture =
+        image::load_from_memory(&response.body_mut().read_to_vec().expect("bytes")).expect("a JPEG");
+    assert_eq!((picture.width(), picture.height()), (160, 90));
+    assert!(problem(get(&desk, "/api/cameras/gate/latest.jpg?width=9"), 400).contains("16 to 3840"));
+    assert!(problem(get(&desk, "/api/cameras/gate/latest.jpg?size=9"), 400).contains("size"));
+    assert!(problem(get(&desk, "/api/cameras/yard/latest.jpg"), 404).contains("no picture yet"));
+}
+
+#[test]
+fn scores_come_as_a_timeline() {
+    let desk = Desk::start();
+    let rows: Vec<_> = (1900..1990)
+        .map(|s| ScoreRow { camera: "gate".into(), time: at(s), score: s as f32, threshold: 2.5 })
+        .collect();
+    desk.store.put_scores(&rows).expect("written");
+    let all = json(get(&desk, "/api/cameras/gate/scores"));
+    assert_eq!(all["points"].as_array().expect("points").len(), 90, "the last hour");
+    assert_eq!(all["before"], "1970-01-01T00:33:20Z");
+    let path = "/api/cameras/gate/scores?after=1970-01-01T00:32:00Z&before=1970-01-01T00:32:30Z&step=10";
+    let some = json(get(&desk, path));
+    let scores: Vec<_> =
+        some["points"].as_array().expect("points").iter().map(|p| p["score"].clone()).collect();
+    assert_eq!(scores, [1929.0, 1939.0, 1949.0]);
+    for (query, word) in [
+        ("step=0", "step"),
+        ("step=-1", "step"),
+        ("step=nan", "step"),
+        ("after=yesterday", "after"),
+        ("after=1990-01-01T00:00:00Z", "after"),
+        ("until=1", "until"),
+    ] {
+        let detail = problem(get(&desk, &format!("/api/cameras/gate/scores?{query}")), 400);
+        assert!(detail.contains(word), "{query}: {detail}");
+    }
+}
+
+#[test]
+fn events_are_paged_filtered_and_shown_with_their_pictures() {
+    let desk = Desk::start();
+    for n in 0..5 {
+        let mut event = event(n);
+        event.has_snapshot = n == 4;
+        desk.store.put_event(&event).expect("written");
+    }
+    desk.store.put_snapshot(&event(4).id, b"large", b"small").expect("written");
+    let first = json(get(&desk, "/api/events?limit=2"));
+    assert_eq!(first["events"][0]["id"], event(4).id);
+    assert_eq!(first["events"][0]["type"], "end");
+    assert_eq!(first["events"][0]["model"]["sha256"], "ab".repeat(32));
+    assert_eq!(first["events"][1]["thumbnail"], Value::Null);
+    let next = first["next"].as_str().expect("a cursor");
+    let rest = json(get(&desk, &format!("/api/events?limit=3&cursor={next}")));
+    assert_eq!(rest["events"].as_array().expect("events").len(), 3);
+    assert_eq!(rest["next"], Value::Null);
+    let yard = json(get(&desk, "/api/events?cameras=yard,attic&min_score=2"));
+    assert_eq!(yard["events"].as_array().expect("events").len(), 1);
+
+    let one = json(get(&desk, &format!("/api/events/{}", event(4).id)));
+    assert_eq!(one["map"]["regions"][4], 3.75);
+    assert_eq!(one["top_regions"][0]["row"], 1);
+    let mut picture = get(&desk, one["snapshot"].as_str().expect("a link"));
+    assert_eq!(picture.headers()["content-type"], "image/jpeg");
+    assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), b"large");
+    let mut picture = get(&desk, one["thumbnail"].as_str().expect("a link"));
+    assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), b"small");
+
+    problem(get(&desk, "/api/events/nonsense"), 404);
+    problem(get(&desk, "/api/events/..%2f..%2flock/snapshot.jpg"), 404);
+    problem(get(&desk, &format!("/api/events/{}/snapshot.jpg", event(0).id)), 404);
+    for query in ["limit=0", "limit=501", "limit=x", "min_score=high", "in_progress=maybe", "camera=gate"] {
+        let detail = problem(get(&desk, &format!("/api/events?{query}")), 400);
+        assert!(detail.contains(query.split('=').next().expect("a name")), "{query}: {detail}");
+    }
+}
+
+#[test]
+fn learning_again_is_accepted_once() {
+    let desk = Desk::start();
+    let answer = post(&desk, "/api/cameras/gate/learn", &[]);
+    assert_eq!(answer.status(), 202);
+    assert_eq!(json(answer)["learning"]["state"], "relearning");
+    assert!(problem(post(&desk, "/api/cameras/gate/learn", &[]), 409).contains("already learning"));
+    problem(post(&desk, "/api/cameras/attic/learn", &[]), 404);
+}
+
+#[test]
+fn other_sites_can_neither_change_nor_read() {
+    let desk = Desk::start();
+    let learn = "/api/cameras/gate/learn";
+    problem(post(&desk, learn, &[("origin", "https://evil.example")]), 403);
+    problem(post(&desk, learn, &[("sec-fetch-site", "cross-site")]), 403);
+    let rebound =
+        agent().get(desk.url("/api/cameras")).header("host", "evil.example").call().expect("answered");
+    assert!(problem(rebound, 403).contains("localhost"));
+    let own = format!("http://{}", desk.addr());
+    assert_eq!(post(&desk, learn, &[("origin", &own), ("sec-fetch-site", "same-origin")]).status(), 202);
+}
+
+#[test]
+fn wrong_paths_and_methods_are_problems() {
+    let desk = Desk::start();
+    problem(get(&desk, "/api/nothing"), 404);
+    let response = post(&desk, "/api/events", &[]);
+    assert_eq!(response.headers()["allow"], "GET,HEAD");
+    problem(response, 405);
+    problem(get(&desk, "/api/cameras/gate/learn"), 405);
+}
+
+#[test]
+fn liveness_readiness_and_health_are_different_things() {
+    let desk = Desk::start();
+    assert_eq!(json(get(&desk, "/readyz"))["status"], "degraded", "the yard is away");
+    desk.cameras.list.lock().expect("held by no panic").pop();
+    assert_eq!(json(get(&desk, "/readyz"))["status"], "healthy");
+    desk.cameras.list.lock().expect("held by no panic")[0].healthy = false;
+    assert_eq!(json(get(&desk, "/readyz"))["status"], "degraded");
+    desk.cameras.ready.store(false, Ordering::Relaxed);
+    let response = get(&desk, "/readyz");
+    assert_eq!(response.status(), 503);
+    assert_eq!(json(response)["status"], "starting");
+    assert_eq!(get(&desk, "/healthz").status(), 200);
+}
+
+#[test]
+fn metrics_are_prometheus_text_and_the_configuration_is_shown() {
+    let desk = Desk::start();
+    desk.metrics.camera("gate").frame(1.5);
+    let mut response = get(&desk, "/metrics");
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = response.body_mut().read_to_string().expect("text");
+    assert!(text.contains("sigmawatch_frames_total{camera=\"gate\"} 1\n"), "{text}");
+    assert_eq!(json(get(&desk, "/api/config"))["cameras"][0]["password"], "***");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_remedy() {
+    let desk = Desk::start();
+    let message = serve(desk.addr(), desk.parts.clone()).err().expect("taken").to_string();
+    assert!(message.contains(&desk.addr().to_string()) && message.contains("choose another"), "{message}");
+}
+
+/// An open event stream.
+struct Client {
+    lines: BufReader<TcpStream>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Received {
+    id: i64,
+    topic: String,
+    data: Value,
+}
+
+impl Client {
+    fn connect(desk: &Desk, last_seen: Option<i64>) -> Self {
+        let mut socket = TcpStream::connect(desk.addr()).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        let resume = last_seen.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        write!(socket, "GET /api/stream HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n").expect("sent");
+        let mut client = Self { lines: BufReader::new(socket) };
+        assert!(client.line().contains("200 OK"));
+        while !client.line().is_empty() {}
+        // The first heartbeat: the server has subscribed this client.
+        while !client.line().starts_with(": alive") {}
+        client
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.lines.read_line(&mut line).expect("read") > 0, "the stream ended");
+        line.trim_end().to_owned()
+    }
+
+    /// The next message that is not a heartbeat.
+    fn next(&mut self) -> Received {
+        let (mut id, mut topic) = (0, String::new());
+        loop {
+            let line = self.line();
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = text.parse().expect("a number");
+            } else if let Some(text) = line.strip_prefix("event: ") {
+                topic = text.to_owned();
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                return Received { id, topic, data: serde_json::from_str(text).expect("JSON") };
+            }
+        }
+    }
+}
+
+#[test]
+fn the_stream_tells_what_happens() {
+    let desk = Desk::start();
+    let mut client = Client::connect(&desk, None);
+    desk.bus.score(&"gate".into(), at(1999), 1.5, &Threshold { mu: 1.0, sigma: 0.5, k: 3.0 });
+    desk.bus.camera(&crate::desk::camera(
+        "gate",
+        sigmawatch::api::LinkState::Stalled,
+        sigmawatch::api::LearningState::Armed,
+    ));
+    for change in [Change::New, Change::Update, Change::End] {
+        assert!(desk.bus.alert(change, &event(1)), "a client is there");
+    }
+    let received: Vec<_> = (0..5).map(|_| client.next()).collect();
+    let topics: Vec<_> = received.iter().map(|r| r.topic.as_str()).collect();
+    assert_eq!(topics, ["score", "camera.state", "alert.new", "alert.update", "alert.end"]);
+    assert_eq!(received[0].data["threshold"], 2.5);
+    assert_eq!(received[1].data["state"], "stalled");
+    assert_eq!(received[2].data["type"], "new");
+    assert!(received.is_sorted_by(|a, b| a.id < b.id));
+}
+
+/// Messages that a client with this last id gets before a new one.
+fn replayed(desk: &Desk, last_seen: i64) -> Vec<Received> {
+    let mut client = Client::connect_for_replay(desk, last_seen);
+    desk.bus.alert(Change::New, &event(99));
+    let mut all = Vec::new();
+    loop {
+        let received = client.next();
+        if received.data["id"] == event(99).id {
+            return all;
+        }
+        all.push(received);
+    }
+}
+
+impl Client {
+    /// Like [`Client::connect`], but does not wait for a heartbeat, before which the replay comes.
+    fn connect_for_replay(desk: &Desk, last_seen: i64) -> Self {
+        let mut socket = TcpStream::connect(desk.addr()).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        write!(socket, "GET /api/stream HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last_seen}\r\n\r\n")
+            .expect("sent");
+        let mut client = Self { lines: BufReader::new(socket) };
+        assert!(client.line().contains("200 OK"));
+        while !client.line().is_empty() {}
+        client
+    }
+}
+
+#[test]
+fn a_client_that_comes_back_gets_what_it_missed_from_memory() {
+    let desk = Desk::start();
+    let mut client = Client::connect(&desk, None);
+    desk.bus.alert(Change::New, &event(1));
+    let seen = client.next().id;
+    drop(client);
+    desk.bus.alert(Change::Update, &event(1));
+    desk.bus.alert(Change::End, &event(1));
+    let missed = replayed(&desk, seen);
+    assert_eq!(missed.iter().map(|r| r.topic.as_str()).collect::<Vec<_>>(), ["alert.update", "alert.end"]);
+    assert!(missed[0].id > seen);
+    assert!(replayed(&desk, missed[1].id + 1).len() <= 1, "at most the alert of the call before");
+}
+
+#[test]
+fn a_client_of_an_earlier_life_gets_what_it_missed_from_the_store() {
+    let desk = Desk::start();
+    // Written at second 2000 by the test's clock, which is when this life began.
+    for n in [1, 2] {
+        desk.store.put_event(&event(n)).expect("written");
+    }
+    let mut open = event(3);
+    open.end_time = None;
+    desk.store.put_event(&open).expect("written");
+    let missed = replayed(&desk, at(1500).as_microsecond());
+    let ids: Vec<_> = missed.iter().map(|r| r.data["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(ids, [1, 2, 3].map(|n| event(n).id));
+    assert_eq!(missed[2].topic, "alert.new", "still open");
+    assert_eq!(missed[0].topic, "alert.end");
+    assert_eq!(missed[1].id, at(1500).as_microsecond(), "a break before the end repeats all of it");
+    assert!(missed[2].id > missed[1].id);
+}
+
+#[test]
+fn an_id_that_was_never_given_is_refused() {
+    let desk = Desk::start();
+    let response =
+        agent().get(desk.url("/api/stream")).header("last-event-id", "soon").call().expect("answered");
+    problem(response, 400);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off_and_counted_and_the_others_are_not() {
+    let desk = Desk::start();
+    let mut good = Client::connect(&desk, None);
+    let _stuck = Client::connect(&desk, None);
+    let big =
+        crate::desk::camera("gate", sigmawatch::api::LinkState::Live, sigmawatch::api::LearningState::Armed);
+    let big = sigmawatch::api::CameraStatus { source: "x".repeat(20_000), ..big };
+    let metric = |name: &str| -> u64 {
+        let text = desk.metrics.render();
+        let value = text.lines().find_map(|l| l.strip_prefix(name)).expect("a metric");
+        value.trim().parse().expect("a number")
+    };
+    assert_eq!(metric("sigmawatch_stream_clients "), 2);
+    let started = Instant::now();
+    // One at a time for the good client; the stuck one's socket and queue fill meanwhile.
+    while metric("sigmawatch_stream_lagged_total ") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody was cut off");
+        desk.bus.camera(&big);
+        assert_eq!(good.next().topic, "camera.state");
+    }
+    desk.bus.alert(Change::New, &event(1));
+    assert_eq!(good.next().topic, "alert.new");
+    while metric("sigmawatch_stream_clients ") > 1 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the stuck one is still there");
+    }
+}
+
+#[test]
+fn stopping_ends_open_streams_at_once() {
+    let mut desk = Desk::start();
+    let mut client = Client::connect(&desk, None);
+    let began = Instant::now();
+    drop(desk.server.take());
+    assert!(began.elapsed() < Duration::from_secs(2), "it did not wait for the stream's end");
+    let mut rest = String::new();
+    while client.lines.read_line(&mut rest).is_ok_and(|n| n > 0) {}
+    assert!(began.elapsed() < Duration::from_secs(5));
+}

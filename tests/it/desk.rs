@@ -1,0 +1,149 @@
+//! A running API over a real store, with cameras that a test sets as it likes.
+
+use sigmawatch::api::{
+    Bus, CameraStatus, Cameras, LearnRefused, LearningState, LearningStatus, LinkState, Parts, ServerHandle,
+    serve,
+};
+use sigmawatch::base::{SimClock, Timestamp};
+use sigmawatch::frame::{Picture, StreamInfo};
+use sigmawatch::infer::{Covers, Grid};
+use sigmawatch::store::Store;
+use sigmawatch::telemetry::Metrics;
+use sigmawatch::threshold::Threshold;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Cameras whose states a test sets.
+pub struct FakeCameras {
+    pub list: Mutex<Vec<CameraStatus>>,
+    pub ready: AtomicBool,
+}
+
+impl Cameras for FakeCameras {
+    fn list(&self) -> Vec<CameraStatus> {
+        self.list.lock().expect("held by no panic").clone()
+    }
+
+    fn get(&self, camera: &str) -> Option<CameraStatus> {
+        self.list().into_iter().find(|c| &*c.name == camera)
+    }
+
+    fn picture(&self, camera: &str, max_width: u32) -> Option<Picture> {
+        let status = self.get(camera).filter(|c| c.link == LinkState::Live)?;
+        let width = max_width.min(status.stream.width);
+        Some(scene(width, width * 9 / 16))
+    }
+
+    fn learn(&self, camera: &str) -> Result<(), LearnRefused> {
+        let mut list = self.list.lock().expect("held by no panic");
+        let camera = list.iter_mut().find(|c| &*c.name == camera).ok_or(LearnRefused::NoSuchCamera)?;
+        if camera.learning.state != LearningState::Armed {
+            return Err(LearnRefused::Busy);
+        }
+        camera.learning.state = LearningState::Relearning;
+        Ok(())
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// A grey slope with a bright square: something for the eye.
+pub fn scene(width: u32, height: u32) -> Picture {
+    let mut rgb = Vec::with_capacity((width * height * 3) as usize);
+    for y in 0..height {
+        for x in 0..width {
+            let inside = (width / 2..width * 5 / 8).contains(&x) && (height / 3..height * 2 / 3).contains(&y);
+            let level = if inside { 220 } else { (40 + 60 * y / height) as u8 };
+            rgb.extend([level, level, level + 10]);
+        }
+    }
+    Picture { width, height, rgb, wall: Timestamp::UNIX_EPOCH }
+}
+
+pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus {
+    let armed = state == LearningState::Armed;
+    CameraStatus {
+        name: name.into(),
+        source: "rtsp://gate.example/stream".into(),
+        link,
+        problem: (link == LinkState::BackingOff).then(|| "nothing answers (see to its power)".into()),
+        healthy: true,
+        stream: StreamInfo { codec: Some("H.264".into()), width: 1280, height: 720, fps: 25.0 },
+        fps: 12.5,
+        last_frame: Some(Timestamp::UNIX_EPOCH),
+        last_frame_age: Some(if link == LinkState::Live { 0.1 } else { 42.0 }),
+        reconnects: 1,
+        frames: 1000,
+        segments: 60,
+        learning: LearningStatus {
+            state,
+            progress: if armed { 1.0 } else { 0.4 },
+            step: "watching".into(),
+            model_sha256: armed.then(|| "ab".repeat(32)),
+            learned_at: None,
+        },
+        threshold: armed.then_some(Threshold { mu: 1.0, sigma: 0.5, k: 3.0 }),
+        last_score: armed.then_some(1.25),
+        grid: armed.then_some(Grid { rows: 2, cols: 3 }),
+        covers: Covers::default(),
+        regions: if armed { vec![1.0, 1.2, 0.8, 1.1, 9.0, 1.0] } else { Vec::new() },
+        open_event: None,
+    }
+}
+
+/// A server and what it speaks for.
+pub struct Desk {
+    pub cameras: Arc<FakeCameras>,
+    pub store: Arc<Store>,
+    pub bus: Arc<Bus>,
+    pub metrics: Arc<Metrics>,
+    pub server: Option<ServerHandle>,
+    pub parts: Parts,
+    _dir: tempfile::TempDir,
+}
+
+impl Desk {
+    /// An armed, live gate and a yard that cannot be reached, on a clock that stands at second 2000.
+    pub fn start() -> Self {
+        Self::start_at(Timestamp::from_second(2000).expect("in range"))
+    }
+
+    pub fn start_at(now: Timestamp) -> Self {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let clock = Arc::new(SimClock::new(now));
+        let cameras = Arc::new(FakeCameras {
+            list: Mutex::new(vec![
+                camera("gate", LinkState::Live, LearningState::Armed),
+                camera("yard", LinkState::BackingOff, LearningState::Learning),
+            ]),
+            ready: AtomicBool::new(true),
+        });
+        let store = Arc::new(Store::open(dir.path(), clock.clone()).expect("opened"));
+        let bus = Arc::new(Bus::new(clock.clone()));
+        let metrics = Arc::new(Metrics::new());
+        let parts = Parts {
+            cameras: cameras.clone(),
+            store: store.clone(),
+            bus: bus.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            config: serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
+            heartbeat: Duration::from_millis(50),
+            patience: Duration::from_millis(300),
+        };
+        let any_port = "127.0.0.1:0".parse().expect("an address");
+        let server = Some(serve(any_port, parts.clone()).expect("served"));
+        Self { cameras, store, bus, metrics, server, parts, _dir: dir }
+    }
+
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.server.as_ref().expect("running").addr
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr())
+    }
+}
