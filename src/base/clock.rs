@@ -10,6 +10,8 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Time since an arbitrary fixed moment. Never goes back; every timeout uses it.
     fn monotonic(&self) -> Duration;
+    /// Waits. A simulated clock moves itself on instead.
+    fn sleep(&self, time: Duration);
 }
 
 /// The machine's own clocks.
@@ -31,6 +33,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }
 
@@ -60,5 +66,9 @@ impl Clock for SimClock {
 
     fn monotonic(&self) -> Duration {
         *self.elapsed.lock().expect("no panic while the clock is held")
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.advance(time);
     }
 }

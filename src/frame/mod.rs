@@ -4,9 +4,11 @@
 //! pixel format that the extractor declares. `link` keeps a live camera connected.
 
 mod gst;
+mod link;
 mod open;
 mod thin;
 
+pub use link::{Link, LinkEvent};
 pub use open::open_source;
 
 use crate::base::Timestamp;

@@ -147,7 +147,7 @@ fn an_integrators_description_is_played_and_a_wrong_one_named() {
     );
     assert_eq!(run(&good).expect("a good description").len(), 20);
     for (text, says) in [
-        ("filesrc name=source ! ! nonsense", "not a GStreamer description"),
+        ("filesrc name=source no-such-property=1 ! fakesink", "not a GStreamer description"),
         (&format!("filesrc name=source ! no_such_decoder ! {tail}"), "no_such_decoder"),
         (&format!("filesrc name=source ! decodebin ! {}", tail.replace("name=thin", "")), "name=thin"),
         (&format!("filesrc name=source ! decodebin ! {}", tail.replace("appsink", "fakesink")), "frames"),

@@ -111,8 +111,10 @@ mod tests {
 
     #[test]
     fn a_cut_anywhere_inside_a_box_is_noticed() {
+        // Ends at 24 and 122 fall between boxes: without an index the first, a legal file the second.
         let whole = mp4(&[(b"ftyp", 16), (b"moov", 90), (b"mdat", 500)]);
-        for end in 9..whole.len() {
+        assert!(damage(&whole[..24]).is_some());
+        for end in (9..whole.len()).filter(|end| ![24, 122].contains(end)) {
             assert!(damage(&whole[..end]).is_some(), "cut at {end} of {}", whole.len());
         }
         let end_index = mp4(&[(b"ftyp", 16), (b"mdat", 500), (b"moov", 90)]);

@@ -292,7 +292,7 @@ fn watch_decoders(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
                 && let Some(shared) = shared.upgrade()
             {
-                let codec = caps.structure().and_then(codec_name);
+                let codec = caps.caps().structure(0).and_then(codec_name);
                 shared.info.lock().unwrap_or_else(PoisonError::into_inner).codec = codec;
             }
             gst::PadProbeReturn::Ok
