@@ -13,17 +13,17 @@ pub mod config; // config.toml: as written, then checked
 pub mod telemetry; // every metric, the log
 
 // The path.
-pub mod alert; // Verdict -> Event: open, update, close; the picture with the map
-pub mod api;
-pub mod features; // Segment -> Features: one vector a region
 pub mod frame; // camera -> Frame (the only room that knows GStreamer)
-pub mod infer; // ONNX: graphs, manifests, sessions (the only room that knows `ort`)
-pub mod score; // Features -> Score: how unlikely, and where
 pub mod segment; // Frame -> Segment: 16 frames of one unbroken run
-pub mod store; // events, score timeline and pictures on disk
+pub mod infer; // ONNX: graphs, manifests, sessions (the only room that knows `ort`)
+pub mod features; // Segment -> Features: one vector a region
+pub mod score; // Features -> Score: how unlikely, and where
 pub mod threshold; // Score -> Verdict: mu + k sigma, N of M
-pub mod train; // Features -> a scorer, learned in place and written as ONNX // HTTP, server-sent events, the page
+pub mod train; // Features -> a scorer, learned in place and written as ONNX
+pub mod alert; // Verdict -> Event: open, update, close; the picture with the map
+pub mod store; // events, score timeline and pictures on disk
+pub mod api; // HTTP, server-sent events, the page
 
 // What puts the rooms together.
-pub mod cli;
-pub mod daemon; // lanes, workers, supervision, start and stop // run | check | learn | score | eval | models
+pub mod daemon; // lanes, workers, supervision, start and stop
+pub mod cli; // run | check | learn | score | eval | models

@@ -1,16 +1,19 @@
 //! `sigmawatch check`: every mistake of a configuration at once.
 
 use super::{BAD_CONFIG, out, out_json};
-use crate::config;
+use crate::config::{self, Camera, Extractor, Invalid, Loaded, Problem, Scorer};
+use crate::features::v1::{self, V1Params};
+use crate::infer::{self, InferError, Manifest};
 use anyhow::Result;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Say everything that is wrong with a configuration.
 ///
 /// Reads the configuration as the daemon would, and reports every mistake at once with file, line, key,
-/// allowed values and remedy. Nothing is started and nothing is written.
+/// allowed values and remedy. The models that it names are opened, to see that they are models and fit each
+/// other. Nothing is started and nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +33,7 @@ pub struct Args {
 /// # Errors
 /// [`config::Invalid`] when the configuration is bad.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let loaded = config::load(&args.config);
+    let loaded = load(&args.config);
     if args.json {
         return match loaded {
             Ok(good) => {
@@ -44,7 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         };
     }
-    let warn = |warnings: &[config::Problem]| warnings.iter().try_for_each(|w| out(format!("warning: {w}")));
+    let warn = |warnings: &[Problem]| warnings.iter().try_for_each(|w| out(format!("warning: {w}")));
     match loaded {
         Ok(good) => {
             warn(&good.warnings)?;
@@ -57,6 +60,70 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Err(bad) => {
             warn(&bad.warnings)?;
             Err(bad.into())
+        }
+    }
+}
+
+/// Reads a configuration, and opens the models that it names.
+///
+/// # Errors
+/// Every mistake.
+pub fn load(path: &Path) -> Result<Loaded, Invalid> {
+    let loaded = config::load(path)?;
+    let problems = model_problems(&loaded);
+    match problems.is_empty() {
+        true => Ok(loaded),
+        false => Err(Invalid { problems, warnings: loaded.warnings }),
+    }
+}
+
+fn model_problems(loaded: &Loaded) -> Vec<Problem> {
+    let library = &loaded.config.runtime.onnxruntime;
+    if let Err(error) = infer::init(library) {
+        return vec![problem(loaded, "runtime.onnxruntime", error)];
+    }
+    let mut problems: Vec<Problem> = Vec::new();
+    for camera in &loaded.config.cameras {
+        let key = |key: &str| format!("camera.{}.detector.{key}", camera.name);
+        let found = match extractor(camera) {
+            Err(error) => Some(problem(loaded, &key("extractor"), error)),
+            Ok(extractor) => {
+                fit(camera, &extractor).err().map(|error| problem(loaded, &key("scorer"), error))
+            }
+        };
+        problems.extend(found);
+    }
+    problems
+}
+
+fn problem(loaded: &Loaded, key: &str, error: InferError) -> Problem {
+    loaded.problem(key, format!("{}: {}", error.model, error.problem), error.remedy)
+}
+
+/// What the camera's extractor says of itself.
+fn extractor(camera: &Camera) -> Result<Manifest, InferError> {
+    match &camera.detector.extractor {
+        Extractor::V1 { width, height, fps, whole_frame } => {
+            let params = V1Params::new(*width as usize, *height as usize, *fps, *whole_frame);
+            match params.problem() {
+                Some(problem) => Err(InferError::new("v1", problem, "choose a larger width and height")),
+                None => Ok(v1::build(&params).0),
+            }
+        }
+        Extractor::File(path) => {
+            let (manifest, _) = infer::describe(path)?;
+            manifest.extractor(&path.display().to_string())?;
+            Ok(manifest)
+        }
+    }
+}
+
+/// Whether a scorer file was learned from this extractor.
+fn fit(camera: &Camera, extractor: &Manifest) -> Result<(), InferError> {
+    match &camera.detector.scorer {
+        Scorer::Learned => Ok(()),
+        Scorer::File(path) => {
+            infer::describe(path)?.0.check_learned_from(&path.display().to_string(), extractor)
         }
     }
 }

@@ -5,11 +5,14 @@
 //! read enough (`| head`) ends the program quietly; errors are returned and printed once, here.
 
 mod check;
+mod models;
 
 use crate::config::Invalid;
+use crate::infer::{self, InferError};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Something went wrong; standard error says what and what to do.
@@ -37,6 +40,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   sigmawatch check --config config.toml    say everything that is wrong with a configuration
+  sigmawatch models describe gate.onnx     say what a model takes, gives and was learned from
 
 Exit codes:
   0   done
@@ -49,11 +53,13 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Models(models::Args),
 }
 
 fn dispatch(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(args),
+        Command::Models(args) => models::run(args),
     }
 }
 
@@ -88,6 +94,26 @@ fn explain(error: &anyhow::Error, to: &mut dyn Write) -> ExitCode {
         true => ExitCode::from(BAD_CONFIG),
         false => ExitCode::from(FAILURE),
     }
+}
+
+/// Loads ONNX Runtime for a command that has no configuration: from `SIGMAWATCH_ORT_LIB`, or from where
+/// `make` puts it (`runtime/` of the current folder or of the program's checkout, or beside an installed
+/// program).
+///
+/// # Errors
+/// Where it is not there, or does not load.
+pub fn init_onnxruntime() -> Result<(), InferError> {
+    if let Some(library) = std::env::var_os("SIGMAWATCH_ORT_LIB") {
+        return infer::init(Path::new(&library));
+    }
+    let here = PathBuf::from("runtime/libonnxruntime.so");
+    let program = std::env::current_exe().unwrap_or_default();
+    let beside = ["../runtime", "lib/sigmawatch"].iter().filter_map(|folder| {
+        // .../target/release/sigmawatch or .../bin/sigmawatch
+        Some(program.parent()?.parent()?.join(folder).join("libonnxruntime.so"))
+    });
+    let library = std::iter::once(here.clone()).chain(beside).find(|path| path.is_file());
+    infer::init(&library.unwrap_or(here))
 }
 
 /// Writes a line (or several) to standard output.

@@ -3,6 +3,7 @@
 use super::check::{Surroundings, check};
 use super::problem::{Invalid, Problem, Report};
 use super::{Config, raw};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -14,6 +15,18 @@ const LARGEST: u64 = 1 << 20;
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Problem>,
+    file: String,
+    /// Line and column of every key that the file gives.
+    places: BTreeMap<String, (usize, usize)>,
+}
+
+impl Loaded {
+    /// A mistake that only shows once the things that the configuration names are opened (a model of
+    /// another grid, say). `key` is the full name, such as `camera.plaza.detector.scorer`.
+    pub fn problem(&self, key: &str, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        let (line, column) = self.places.get(key).copied().unwrap_or_default();
+        Problem { file: self.file.clone(), line, column, ..Problem::new(key, message, remedy) }
+    }
 }
 
 /// Reads and checks the file at `path` with this process's environment.
@@ -53,6 +66,7 @@ pub fn load_text(file: &str, text: &str, around: &Surroundings) -> Result<Loaded
     let raw = raw::read(text, &mut report);
     // What a broken file leaves out proves nothing, so rules over several keys wait until it is TOML.
     let config = (!raw.broken).then(|| check(&raw, around, &mut report));
+    let places = raw.places().map(|(key, at)| (key, report.place(at))).collect();
     let Report { mut problems, mut warnings, .. } = report;
     problems.sort_by_key(|p| (p.line, p.column));
     warnings.sort_by_key(|p| (p.line, p.column));
@@ -60,7 +74,7 @@ pub fn load_text(file: &str, text: &str, around: &Surroundings) -> Result<Loaded
     problems.dedup();
     warnings.dedup();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
+        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings, file: file.into(), places }),
         _ => Err(Invalid { problems, warnings }),
     }
 }

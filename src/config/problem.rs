@@ -131,12 +131,17 @@ impl<'a> Report<'a> {
         self.lines.partition_point(|start| *start <= at)
     }
 
+    /// Line and column (from 1, in characters) of byte offset `at`.
+    pub fn place(&self, at: usize) -> (usize, usize) {
+        let line = self.line(at);
+        let before = self.text.get(self.lines[line - 1]..at).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
     fn placed(&self, at: Option<usize>, mut problem: Problem) -> Problem {
         problem.file = self.file.to_string();
         if let Some(at) = at {
-            problem.line = self.line(at);
-            let start = self.lines[problem.line - 1];
-            problem.column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+            (problem.line, problem.column) = self.place(at);
         }
         problem
     }

@@ -46,6 +46,17 @@ pub struct Raw {
     pub broken: bool,
 }
 
+impl Raw {
+    /// Full name and byte offset of every key that the file gives.
+    pub fn places(&self) -> impl Iterator<Item = (String, usize)> {
+        let cameras = self.cameras.iter().flat_map(|raw| [&raw.camera, &raw.detector]);
+        let sections = [&self.http, &self.store, &self.runtime].into_iter().chain(cameras);
+        sections.flat_map(|section| {
+            section.values.iter().filter_map(|(name, (_, at))| Some((section.key(name), (*at)?)))
+        })
+    }
+}
+
 /// A `[[camera]]`.
 #[derive(Debug)]
 pub struct RawCamera {

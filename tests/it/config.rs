@@ -47,7 +47,19 @@ impl Place {
 }
 
 fn sigmawatch(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sigmawatch")).args(args).output().expect("the program starts")
+    Command::new(env!("CARGO_BIN_EXE_sigmawatch"))
+        .args(args)
+        .env("SIGMAWATCH_ORT_LIB", ort_library())
+        .output()
+        .expect("the program starts")
+}
+
+/// The ONNX Runtime library that `make test` fetched, or another that the environment names.
+fn ort_library() -> PathBuf {
+    std::env::var_os("SIGMAWATCH_ORT_LIB").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
+        PathBuf::from,
+    )
 }
 
 const CAMERA: &str = "[[camera]]\nname = \"a\"\nsource = \"synthetic\"\n";
@@ -314,7 +326,8 @@ fn random_bytes_and_random_edits_never_panic() {
 #[test]
 fn check_answers_people_and_programs_with_the_right_exit_codes() {
     let place = Place::new();
-    let good = place.write("good.toml", CAMERA);
+    let runtime = format!("[runtime]\nonnxruntime = \"{}\"\n", ort_library().display());
+    let good = place.write("good.toml", format!("{runtime}{CAMERA}"));
     let bad = place.write("bad.toml", "[detector]\nstrid = 8\nk = -1\n");
     let (good, bad) = (good.display().to_string(), bad.display().to_string());
     let said = |output: &Output| {
@@ -342,4 +355,60 @@ fn check_answers_people_and_programs_with_the_right_exit_codes() {
 
     assert_eq!(said(&sigmawatch(&["check", "--no-such-flag"])).0, Some(2));
     assert_eq!(said(&sigmawatch(&["--help"])).0, Some(0));
+}
+
+#[test]
+fn check_opens_the_models_that_a_configuration_names() {
+    let place = Place::new();
+    let model = |name: &str, width: &str| {
+        let path = place.dir.path().join(name).display().to_string();
+        let output = sigmawatch(&["models", "export", "v1", "--out", &path, "--width", width]);
+        assert!(output.status.success(), "{output:?}");
+        path
+    };
+    let (small, large) = (model("small.onnx", "128"), model("large.onnx", "256"));
+    place.write("text.onnx", "this is no model");
+    let text = format!(
+        "[runtime]\nonnxruntime = \"{}\"\n\
+         {CAMERA}detector.extractor = \"small.onnx\"\n\
+         [[camera]]\nname = \"b\"\nsource = \"synthetic\"\ndetector.extractor = \"text.onnx\"\n\
+         [[camera]]\nname = \"c\"\nsource = \"synthetic\"\ndetector.scorer = \"large.onnx\"\n",
+        ort_library().display()
+    );
+    let config = place.write("models.toml", text);
+    let output = sigmawatch(&["check", "--config", &config.display().to_string(), "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let problems = answer["problems"].as_array().expect("a list");
+    let found: Vec<_> =
+        problems.iter().map(|p| (p["line"].as_u64(), p["key"].as_str().unwrap_or(""))).collect();
+    let wanted = [(Some(10), "camera.b.detector.extractor"), (Some(14), "camera.c.detector.scorer")];
+    assert_eq!((output.status.code(), found.as_slice()), (Some(78), &wanted[..]), "{answer:#}");
+    assert!(problems[0]["message"].as_str().is_some_and(|m| m.contains("holds text")), "{answer:#}");
+    assert!(problems[1]["message"].as_str().is_some_and(|m| m.contains("is an extractor")), "{answer:#}");
+
+    let output = sigmawatch(&["models", "list", &place.dir.path().display().to_string(), "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let files: Vec<_> =
+        listed.as_array().expect("a list").iter().filter_map(|m| m["file"].as_str()).collect();
+    assert_eq!(files[..2], [large.as_str(), small.as_str()]);
+    assert!(listed[3]["error"].is_string(), "{listed:#}");
+    let output = sigmawatch(&["models", "describe", &small, "--json"]);
+    let described: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(described["manifest"]["spec"]["frame"]["width"], 128);
+    assert_eq!(sigmawatch(&["models", "describe", "no/such.onnx"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_reader_who_has_read_enough_ends_the_program_quietly() {
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sigmawatch"))
+        .args(["models", "list"])
+        .env("SIGMAWATCH_ORT_LIB", ort_library())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }

@@ -106,7 +106,7 @@ fn each_bad_file_has_one_clear_message() {
     std::fs::write(at("cut.mp4"), &whole[..whole.len() / 2]).expect("a writable folder");
     std::fs::write(at("text.mp4"), "This is a letter, not a video.\n".repeat(200))
         .expect("a writable folder");
-    std::fs::write(at("noise.mp4"), (0..50_000u32).map(|i| (i * i >> 7) as u8).collect::<Vec<_>>())
+    std::fs::write(at("noise.mp4"), (0..50_000u32).map(|i| ((i * i) >> 7) as u8).collect::<Vec<_>>())
         .expect("a writable folder");
     std::fs::write(at("empty.mp4"), "").expect("a writable folder");
     render(&format!(

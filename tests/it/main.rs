@@ -8,4 +8,6 @@ mod docs;
 mod files;
 mod fixture;
 mod models;
+mod setup;
 mod store;
+mod tidy;
