@@ -25,7 +25,7 @@ pub struct Graph {
 }
 
 /// A tensor of a [`Graph`]: an input, a constant, or what an operator gave.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value(String);
 
 /// One dimension of an input or output.

@@ -11,7 +11,8 @@
 //! odd  = (g sin f x') (h cos omega t) - (g cos f x') (h sin omega t)
 //! ```
 //!
-//! and the opposite direction has the other sign before `sin omega t`.
+//! and the opposite direction has the other sign before `sin omega t`. In space the same holds once more,
+//! since `f x' = a x + b y` and the window is round: every factor is a sum of products of x and y alone.
 
 use std::f64::consts::{PI, TAU};
 
@@ -86,10 +87,17 @@ pub struct Bank {
 pub struct Orientation {
     /// Direction of the wave vector, radians clockwise from the picture's x axis (y points down).
     pub angle: f64,
-    /// `kernel * kernel` spatial factors, row by row.
-    pub even: Vec<f64>,
-    pub odd: Vec<f64>,
+    /// Factors of x and of y, `kernel` weights each.
+    pub x: Wave,
+    pub y: Wave,
     pub energies: Vec<Energy>,
+}
+
+/// A windowed wave in one dimension, centred on zero.
+#[derive(Debug, Clone)]
+pub struct Wave {
+    pub cos: Vec<f64>,
+    pub sin: Vec<f64>,
 }
 
 /// A quadrature pair: the energy is the length of the vector of its two responses.
@@ -124,16 +132,9 @@ impl Bank {
 impl Orientation {
     fn new(params: &V1Params, angle: f64) -> Self {
         let f = TAU / params.wavelength;
-        let coordinates = offsets(params.kernel);
-        let (mut even, mut odd) = (Vec::new(), Vec::new());
-        for &y in &coordinates {
-            for &x in &coordinates {
-                let window = gauss(x.hypot(y), params.sigma);
-                let phase = f * (x * angle.cos() + y * angle.sin());
-                even.push(window * phase.cos());
-                odd.push(window * phase.sin());
-            }
-        }
+        let x = Wave::new(params.kernel, params.sigma, f * angle.cos());
+        let y = Wave::new(params.kernel, params.sigma, f * angle.sin());
+        let (even, odd) = planes(&x, &y);
         let mut energies = Vec::new();
         for &omega in &params.omegas {
             energies.push(Energy::new(params, &even, &odd, omega, true));
@@ -141,16 +142,37 @@ impl Orientation {
                 energies.push(Energy::new(params, &even, &odd, omega, false));
             }
         }
-        Self { angle, even, odd, energies }
+        Self { angle, x, y, energies }
+    }
+}
+
+/// The even and the odd spatial factor of a wave: `kernel * kernel` weights each, row by row.
+fn planes(x: &Wave, y: &Wave) -> (Vec<f64>, Vec<f64>) {
+    let (mut even, mut odd) = (Vec::new(), Vec::new());
+    for (y_cos, y_sin) in y.cos.iter().zip(&y.sin) {
+        even.extend(x.cos.iter().zip(&x.sin).map(|(x_cos, x_sin)| x_cos * y_cos - x_sin * y_sin));
+        odd.extend(x.cos.iter().zip(&x.sin).map(|(x_cos, x_sin)| x_sin * y_cos + x_cos * y_sin));
+    }
+    (even, odd)
+}
+
+impl Wave {
+    /// `n` weights of a wave of `frequency` radians a sample in a Gaussian window of height 1.
+    fn new(n: usize, sigma: f64, frequency: f64) -> Self {
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for at in offsets(n) {
+            let window = (-at * at / (2.0 * sigma * sigma)).exp();
+            cos.push(window * (frequency * at).cos());
+            sin.push(window * (frequency * at).sin());
+        }
+        Self { cos, sin }
     }
 }
 
 impl Energy {
     fn new(params: &V1Params, even: &[f64], odd: &[f64], omega: f64, forward: bool) -> Self {
         let signed = if forward { omega } else { -omega };
-        let times = offsets(params.taps);
-        let cos: Vec<f64> = times.iter().map(|&t| gauss(t, params.sigma_t) * (signed * t).cos()).collect();
-        let sin: Vec<f64> = times.iter().map(|&t| gauss(t, params.sigma_t) * (signed * t).sin()).collect();
+        let Wave { cos, sin } = Wave::new(params.taps, params.sigma_t, signed);
         let minus_sin = sin.iter().map(|s| -s).collect();
         Self {
             omega,
@@ -163,7 +185,7 @@ impl Energy {
 
 impl Filter {
     /// The filter itself: `taps * kernel * kernel` weights, oldest frame first, row by row.
-    pub fn volume(&self, even: &[f64], odd: &[f64]) -> Vec<f64> {
+    fn volume(&self, even: &[f64], odd: &[f64]) -> Vec<f64> {
         let mut volume = Vec::with_capacity(self.on_even.len() * even.len());
         for (a, b) in self.on_even.iter().zip(&self.on_odd) {
             volume.extend(even.iter().zip(odd).map(|(e, o)| a * e + b * o + self.constant));
@@ -182,11 +204,6 @@ impl Filter {
         self.constant /= length;
         self
     }
-}
-
-/// A Gaussian window of height 1.
-fn gauss(distance: f64, sigma: f64) -> f64 {
-    (-distance * distance / (2.0 * sigma * sigma)).exp()
 }
 
 /// -n/2 .. n/2, centred on zero.
@@ -209,7 +226,8 @@ mod tests {
 
     /// Energy of a grating `cos(f x' - omega t + phase)` along `angle`.
     fn energy(p: &V1Params, at: &Orientation, e: &Energy, f: f64, angle: f64, omega: f64, phase: f64) -> f64 {
-        let (even, odd) = (e.even.volume(&at.even, &at.odd), e.odd.volume(&at.even, &at.odd));
+        let (even, odd) = planes(&at.x, &at.y);
+        let (even, odd) = (e.even.volume(&even, &odd), e.odd.volume(&even, &odd));
         let (mut a, mut b, mut i) = (0.0, 0.0, 0);
         for t in offsets(p.taps) {
             for y in offsets(p.kernel) {
@@ -239,7 +257,8 @@ mod tests {
         for o in bank.orientations.iter().chain(&shipped.orientations) {
             assert_eq!(o.energies.len(), 5);
             for e in &o.energies {
-                let (even, odd) = (e.even.volume(&o.even, &o.odd), e.odd.volume(&o.even, &o.odd));
+                let (even, odd) = planes(&o.x, &o.y);
+                let (even, odd) = (e.even.volume(&even, &odd), e.odd.volume(&even, &odd));
                 assert!(even.iter().sum::<f64>().abs() < 1e-9 && odd.iter().sum::<f64>().abs() < 1e-9);
                 for v in [even, odd] {
                     assert!((v.iter().map(|w| w * w).sum::<f64>() - 1.0).abs() < 1e-12);
