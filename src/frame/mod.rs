@@ -6,10 +6,12 @@
 mod gst;
 mod link;
 mod open;
+mod synthetic;
 mod thin;
 
 pub use link::{Link, LinkEvent};
 pub use open::open_source;
+pub use synthetic::{IncidentKind, PLAZA_FPS, Plaza, Truth};
 
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! From a camera's configuration to its source.
 
 use super::gst::GstSource;
+use super::synthetic::Synthetic;
 use super::{Source, SourceError};
 use crate::base::Clock;
 use crate::config;
@@ -16,10 +17,6 @@ pub fn open_source(
 ) -> Result<Box<dyn Source>, SourceError> {
     match source {
         config::Source::Gst(gst) => Ok(Box::new(GstSource::new(gst, pipelines, clock)?)),
-        config::Source::Synthetic(_) => Err(super::SourceError {
-            kind: super::SourceErrorKind::Setup,
-            message: "the synthetic plaza is not built in yet".into(),
-            remedy: "name a file or a camera".into(),
-        }),
+        config::Source::Synthetic(synthetic) => Ok(Box::new(Synthetic::new(synthetic, clock))),
     }
 }

@@ -47,18 +47,15 @@ impl Description {
     pub(super) fn build(&self) -> Result<Elements, SourceError> {
         let mut context = gst::ParseContext::new();
         let made = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
-        let missing = context.missing_elements();
-        if let Some(element) = missing.first() {
-            return Err(setup(
+        let made = made.map_err(|e| match context.missing_elements().first() {
+            Some(element) if e.matches(gst::ParseError::NoSuchElement) => setup(
                 format!("{} needs the GStreamer element `{element}`, which is not installed", self.place()),
                 format!("apt-get install {}", debian_package(element)),
-            ));
-        }
-        let made = made.map_err(|e| {
-            setup(
+            ),
+            _ => setup(
                 format!("{} is not a GStreamer description: {}", self.place(), e.message()),
                 "try it with gst-launch-1.0",
-            )
+            ),
         })?;
         let pipeline = made.downcast::<gst::Pipeline>().map_err(|_| {
             setup(
@@ -118,7 +115,7 @@ fn debian_package(element: &str) -> &'static str {
         e if e.starts_with("va") => "gstreamer1.0-plugins-bad (or gstreamer1.0-vaapi) and the GPU's driver",
         "appsink" | "appsrc" | "videoscale" | "videoconvert" | "decodebin" | "decodebin3" | "parsebin"
         | "uridecodebin" | "playbin" | "videorate" => "gstreamer1.0-plugins-base",
-        "capsfilter" | "identity" | "filesrc" | "queue" | "tee" | "multifilesrc0" => "libgstreamer1.0-0",
+        "capsfilter" | "identity" | "filesrc" | "queue" | "tee" => "libgstreamer1.0-0",
         "h264parse" | "h265parse" | "openh264dec" | "rtspsrc2" => "gstreamer1.0-plugins-bad",
         "rtspsrc" | "qtdemux" | "matroskademux" | "avidemux" | "v4l2src" | "jpegdec" | "multifilesrc"
         | "souphttpsrc" | "multipartdemux" => "gstreamer1.0-plugins-good",
