@@ -6,6 +6,7 @@ use crate::features::v1::{self, V1Params};
 use crate::infer::{self, InferError, Manifest};
 use anyhow::Result;
 use serde_json::json;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,10 +48,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         };
     }
-    let warn = |warnings: &[Problem]| warnings.iter().try_for_each(|w| out(format!("warning: {w}")));
+    let warn = |warnings: &[Problem]| {
+        // Where standard error is gone, warnings are the least of it.
+        warnings.iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
+    };
     match loaded {
         Ok(good) => {
-            warn(&good.warnings)?;
+            warn(&good.warnings);
             let cameras: Vec<&str> = good.config.cameras.iter().map(|camera| &*camera.name).collect();
             let (count, names) = (cameras.len(), cameras.join(", "));
             let noun = if count == 1 { "camera" } else { "cameras" };
@@ -58,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(bad) => {
-            warn(&bad.warnings)?;
+            warn(&bad.warnings);
             Err(bad.into())
         }
     }

@@ -150,7 +150,7 @@ fn describe(file: &Path, as_json: bool) -> Result<ExitCode> {
     out(format!("  licence     {}", manifest.licence))?;
     out(format!("  provenance  {}", manifest.provenance))?;
     match &manifest.spec {
-        ModelSpec::Extractor(spec) => out(format!("  numbers     {}", spec.channels.join(", ")))?,
+        ModelSpec::Extractor(spec) => out(format!("  numbers     {}", spec.channels.join("; ")))?,
         ModelSpec::Scorer(spec) => {
             let calibration = &spec.calibration;
             let count = calibration.scores.len();

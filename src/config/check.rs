@@ -195,12 +195,14 @@ impl Check<'_, '_> {
     /// Location, user and password, the latter two from the location or from keys of their own.
     fn address(&mut self, camera: &Section, pipeline: &str) -> (String, Option<String>, Option<String>) {
         let Some(written) = camera.find::<String>("location") else {
-            if !camera.has("location") && !pipeline.is_empty() {
-                let example = match pipeline {
-                    "file" => "location = \"videos/hall.mp4\"",
-                    "v4l2" => "location = \"/dev/video0\"",
-                    _ => "location = \"rtsp://192.168.1.20:554/stream1\"",
-                };
+            // A description of the integrator's own may have its location in itself.
+            let example = match pipeline {
+                "file" => Some("location = \"videos/hall.mp4\""),
+                "v4l2" => Some("location = \"/dev/video0\""),
+                "rtsp" => Some("location = \"rtsp://192.168.1.20:554/stream1\""),
+                _ => None,
+            };
+            if let (Some(example), false) = (example, camera.has("location")) {
                 self.problem(camera, "location", "missing", format!("add {example}"));
             }
             return Default::default();
@@ -245,6 +247,10 @@ impl Check<'_, '_> {
             "v4l2" if !location.starts_with("/dev/") => {
                 let remedy = "name a device such as \"/dev/video0\" (`v4l2-ctl --list-devices` lists them)";
                 self.problem(camera, "location", "not a device", remedy);
+            }
+            // Whatever else a description takes as a location may be a file, too.
+            _ if self.around.dir.join(&location).is_file() => {
+                location = self.around.dir.join(&location).display().to_string();
             }
             _ => {}
         }
