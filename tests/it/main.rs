@@ -1,6 +1,7 @@
 //! The one integration test binary; each module is a subject.
 
 mod api;
+mod browser;
 mod clips;
 mod config;
 mod desk;
@@ -8,6 +9,7 @@ mod docs;
 mod files;
 mod fixture;
 mod models;
+mod page;
 mod setup;
 mod store;
 mod tidy;

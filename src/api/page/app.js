@@ -12,7 +12,7 @@ let next = null; // cursor of the older alerts
 let reached = 0; // when the daemon last answered, in performance time
 
 const number = (v) => (v == null || !Number.isFinite(v) ? "–" : Math.abs(v) >= 100 ? v.toFixed(0) : v.toFixed(2));
-const clock = (t) => new Date(t).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (t) => new Date(t).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const short = (sha) => (sha ? sha.slice(0, 10) : "–");
 
 function duration(seconds) {
@@ -107,8 +107,9 @@ class Card {
   }
 
   async picture() {
-    if (this.busy) return;
-    this.busy = true;
+    // A camera that is away keeps its last picture, which is asked for once.
+    if (this.busy || (this.data.state !== "live" && this.tried)) return;
+    this.busy = this.tried = true;
     try {
       const wide = Math.min(1280, Math.round(this.root.clientWidth * devicePixelRatio) || 640);
       const answer = await ask(`${this.data.links.latest}?width=${Math.max(16, wide)}`);
