@@ -6,6 +6,7 @@
 
 mod check;
 mod models;
+mod run;
 
 use crate::config::Invalid;
 use crate::infer::{self, InferError};
@@ -39,6 +40,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
+  sigmawatch run --config config.toml      watch the cameras of a configuration
   sigmawatch check --config config.toml    say everything that is wrong with a configuration
   sigmawatch models describe gate.onnx     say what a model takes, gives and was learned from
 
@@ -52,12 +54,14 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
     Models(models::Args),
 }
 
 fn dispatch(command: &Command) -> Result<ExitCode> {
     match command {
+        Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Models(args) => models::run(args),
     }

@@ -80,6 +80,16 @@ pub enum Source {
     Gst(Gst),
 }
 
+impl Source {
+    /// Pictures come at their own pace, and are lost when nobody takes them; otherwise they wait.
+    pub fn keeps_pace(&self) -> bool {
+        match self {
+            Source::Synthetic(scene) => !scene.as_fast_as_possible,
+            Source::Gst(gst) => gst.live || gst.real_time,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Synthetic {
     /// Seed of the scene: the same seed gives the same pictures.

@@ -1,1 +1,231 @@
 //! What puts the rooms together: lanes, workers, supervision, start and stop.
+//!
+//! ```text
+//! camera threads --segments--> extractor workers --features--> scoring --scores--> desk -> store, bus
+//!   one a camera   drop oldest   one a core           wait      one         wait    one
+//! ```
+
+mod board;
+mod camera;
+mod decide;
+mod extract;
+mod labels;
+mod lane;
+mod learning;
+mod pulse;
+mod scoring;
+mod setup;
+mod stop;
+
+pub use stop::Stop;
+
+use crate::api::Cameras as _;
+use crate::base::{Clock, SystemClock};
+use crate::config::Config;
+use crate::segment::Segmenter;
+use crate::store::Store;
+use crate::telemetry::{Metrics, Queue};
+use crate::{api, frame};
+use anyhow::{Context, Result};
+use board::Board;
+use crossbeam_channel::bounded;
+use setup::Extractors;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Room in the lanes between the stages. A few segments a camera: more would only hide that the machine is
+/// too slow.
+const LANE: usize = 64;
+/// A clean stop takes no longer than this.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How learning gets on is logged this often.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// Time between the event stream's signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A client that does not read its event stream for this long is cut off.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until `stop`; `started` hears the address once everything is up.
+///
+/// # Errors
+/// When it cannot start: no ONNX Runtime, a bad model file, no store, no address.
+pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let metrics = Arc::new(Metrics::new());
+    let store = Arc::new(Store::open(&config.store.dir, clock.clone())?);
+    for event in store.close_open_events()? {
+        tracing::info!(camera = %event.camera, event = %event.id, "closed an event that the last run left open");
+    }
+    let extractors = Extractors::prepare(config)?;
+    let (ask, asked) = bounded(config.cameras.len() * 2 + 1);
+    let mut sources = vec![];
+    for camera in &config.cameras {
+        let source = frame::open_source(&camera.source, &config.runtime.pipelines, clock.clone());
+        sources.push(source.with_context(|| format!("camera {}", camera.name))?);
+    }
+    let names = config.cameras.iter().zip(&sources).map(|(c, source)| (c.name.clone(), source.describe()));
+    let names =
+        names.enumerate().map(|(i, (name, source))| (name, source, extractors.of(i).spec().covers)).collect();
+    let board = Arc::new(Board::new(names, clock.clone(), ask.clone()));
+    let bus = Arc::new(api::Bus::new(clock.clone()));
+    let pulses = pulse::Pulses::new(clock.clone());
+
+    // Downstream first, so that no stage ever speaks to nobody.
+    let (to_desk, at_desk) = lane::lane(Queue::Scores, LANE, &metrics);
+    let (to_scoring, at_scoring) = lane::lane(Queue::Features, LANE, &metrics);
+    let (to_arms, arms) = bounded(config.cameras.len() * 2 + 1);
+    let segments = Arc::new(lane::SegmentLane::new(config.cameras.len()));
+    let sources_done = Arc::new(AtomicBool::new(false));
+
+    let seats = setup::seats(config, &extractors, &store, &metrics)?;
+    let supervisor = learning::Supervisor {
+        pupils: setup::pupils(config, &extractors, &store),
+        asked,
+        arms: to_arms,
+        board: board.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        pulse: pulses.stage("learning"),
+        stop: stop.clone(),
+        library: config.runtime.onnxruntime.clone(),
+    };
+    supervisor.arm_at_start()?;
+    let desk = decide::Desk {
+        seats,
+        store: store.clone(),
+        bus: bus.clone(),
+        board: board.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        learn: ask,
+        keep: config.store.keep,
+        timeline: vec![],
+        pulse: pulses.stage("desk"),
+    };
+    let desk = spawn("desk", move || desk.run(&at_desk))?;
+    let scoring = {
+        let (metrics, pulse, cameras) = (metrics.clone(), pulses.stage("scoring"), config.cameras.len());
+        spawn("scoring", move || scoring::work(&at_scoring, &arms, cameras, &to_desk, &metrics, &pulse))?
+    };
+    let mut workers = vec![];
+    for number in 0..config.runtime.workers {
+        let (lane, next, metrics) = (segments.clone(), to_scoring.clone(), metrics.clone());
+        let pulse = pulses.stage(format!("extract-{number}"));
+        let done = sources_done.clone();
+        let (mut sessions, which) = (extractors.open()?, extractors.which.clone());
+        workers.push(spawn(&format!("extract-{number}"), move || {
+            let finished = || done.load(Ordering::Relaxed);
+            extract::work(&lane, &mut sessions, &which, &next, &metrics, &pulse, &finished);
+        })?);
+    }
+    drop(to_scoring);
+    let learner = spawn("learning", move || supervisor.run())?;
+    let server = api::serve(
+        config.http.listen,
+        api::Parts {
+            cameras: board.clone(),
+            store: store.clone(),
+            bus: bus.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            config: config.redacted(),
+            heartbeat: HEARTBEAT,
+            patience: PATIENCE,
+        },
+    )?;
+    let mut cameras = vec![];
+    for (index, (camera, source)) in config.cameras.iter().zip(sources).enumerate() {
+        let thread = camera::CameraThread {
+            camera: index,
+            name: camera.name.clone(),
+            spec: extractors.of(index).spec().frame.clone(),
+            stall_after: camera.stall_after,
+            keeps_pace: camera.source.keeps_pace(),
+            segmenter: Segmenter::new(camera.detector.stride),
+            lane: segments.clone(),
+            board: board.clone(),
+            bus: bus.clone(),
+            metrics: metrics.camera(&camera.name),
+            clock: clock.clone(),
+            stop: stop.clone(),
+        };
+        cameras.push(spawn(&format!("cam-{}", camera.name), move || thread.run(source))?);
+    }
+    board.set_ready();
+    notify(&[sd_notify::NotifyState::Ready]);
+    started(server.addr);
+    watch(&pulses, &board, &*clock, stop);
+
+    // Sources first; then each stage ends when the one before it has ended and its lane is empty.
+    tracing::info!("stopping");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    let last_exit = deadline();
+    join(cameras);
+    sources_done.store(true, Ordering::Relaxed);
+    join(workers);
+    join([scoring, desk, learner]);
+    drop(server);
+    drop(last_exit);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Feeds the service manager's watchdog while every stage beats, and logs how the learning gets on, until
+/// the stop.
+fn watch(pulses: &pulse::Pulses, board: &Board, clock: &dyn Clock, stop: &Stop) {
+    let (mut told, mut reported): (Vec<String>, Duration) = (vec![], Duration::ZERO);
+    while !stop.requested() {
+        std::thread::sleep(Duration::from_millis(200));
+        let stuck = pulses.stuck();
+        if stuck.is_empty() {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        } else if stuck != told {
+            tracing::error!("stuck: {}; the watchdog is not fed", stuck.join(", "));
+        }
+        told = stuck;
+        if clock.monotonic().saturating_sub(reported) >= REPORT_EVERY {
+            reported = clock.monotonic();
+            for camera in board.list() {
+                let learning = camera.learning;
+                if learning.state != api::LearningState::Armed {
+                    let percent = learning.progress * 100.0;
+                    tracing::info!(camera = %camera.name, "learning, {percent:.0} %: {}", learning.step);
+                }
+            }
+        }
+    }
+}
+
+/// Tells the service manager, where there is one.
+fn notify(states: &[sd_notify::NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("the service manager cannot be told: {error}");
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
+    thread.spawn(work).with_context(|| format!("cannot start the thread {name}"))
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a stage had panicked; what it held is lost");
+        }
+    }
+}
+
+/// Ends the process when the clean stop takes too long; dropping the answer calls it off.
+fn deadline() -> crossbeam_channel::Sender<()> {
+    let (called_off, off) = bounded::<()>(0);
+    std::thread::spawn(move || {
+        if off.recv_timeout(DRAIN) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            tracing::error!("a stage does not stop within {} s; ending the process", DRAIN.as_secs());
+            std::process::exit(1);
+        }
+    });
+    called_off
+}

@@ -1,5 +1,6 @@
 //! The log: one line an event on standard error, as text for people or JSON for machines.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Environment variable that overrides the configured filter, in `tracing`'s directive syntax.
@@ -33,7 +34,10 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
         _ => ("log filter", filter),
     };
     let filter = parse(place, directives)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -1,0 +1,48 @@
+//! The extractor workers: each owns single-thread ONNX sessions and serves the cameras in turn.
+
+use super::lane::{LaneSender, SegmentLane};
+use super::pulse::Pulse;
+use crate::features::{Extractor, Features};
+use crate::infer::InferError;
+use crate::segment::Segment;
+use crate::telemetry::{Metrics, Queue, Stage};
+use std::time::{Duration, Instant};
+
+/// What an extractor made of one segment.
+pub struct Extracted {
+    pub camera: usize,
+    pub segment: Segment,
+    /// The error is told to the camera's health; the segment is then lost, and counted.
+    pub features: Result<Features, InferError>,
+}
+
+/// Runs until the lane is told to stop and empty. `extractors[which[camera]]` serves a camera.
+pub fn work(
+    lane: &SegmentLane,
+    extractors: &mut [Box<dyn Extractor>],
+    which: &[usize],
+    next: &LaneSender<Extracted>,
+    metrics: &Metrics,
+    pulse: &Pulse,
+    finished: &dyn Fn() -> bool,
+) {
+    let waiting = metrics.queue(Queue::Segments);
+    loop {
+        pulse.beat();
+        let Some((camera, segment)) = lane.take(Duration::from_millis(200)) else {
+            if finished() {
+                return;
+            }
+            continue;
+        };
+        let began = Instant::now();
+        let features = extractors[which[camera]].extract(&[&segment]).map(|mut batch| batch.remove(0));
+        metrics.stage(Stage::Extract, began.elapsed());
+        waiting.depth(lane.depth());
+        let alive = next.send(Extracted { camera, segment, features }, &|| pulse.beat());
+        lane.done(camera);
+        if !alive {
+            return;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How the daemon's states are labelled in the metrics.
+
+use crate::alert::Severity;
+use crate::api::{LearningState, LinkState};
+use crate::frame::SourceErrorKind;
+use crate::telemetry::{Learning, Level, Link, ReconnectReason};
+
+impl From<Severity> for Level {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Low => Level::Low,
+            Severity::Medium => Level::Medium,
+            Severity::High => Level::High,
+        }
+    }
+}
+
+impl From<LearningState> for Learning {
+    fn from(state: LearningState) -> Self {
+        match state {
+            LearningState::Learning => Learning::Learning,
+            LearningState::Armed => Learning::Armed,
+            LearningState::Relearning => Learning::Relearning,
+        }
+    }
+}
+
+impl From<LinkState> for Link {
+    fn from(state: LinkState) -> Self {
+        match state {
+            LinkState::Connecting => Link::Connecting,
+            LinkState::Live => Link::Live,
+            LinkState::Stalled => Link::Stalled,
+            LinkState::BackingOff => Link::BackingOff,
+            LinkState::Finished => Link::Finished,
+        }
+    }
+}
+
+impl From<SourceErrorKind> for ReconnectReason {
+    fn from(kind: SourceErrorKind) -> Self {
+        match kind {
+            SourceErrorKind::Unauthorized => ReconnectReason::Unauthorized,
+            SourceErrorKind::Unreachable => ReconnectReason::Unreachable,
+            SourceErrorKind::NotFound => ReconnectReason::NotFound,
+            SourceErrorKind::NoVideo => ReconnectReason::NoVideo,
+            SourceErrorKind::Broken => ReconnectReason::Broken,
+            SourceErrorKind::Stalled => ReconnectReason::Stalled,
+            SourceErrorKind::Setup => ReconnectReason::Setup,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Learning in place: one camera at a time, in a low-priority process of its own.
+//!
+//! A process rather than a thread: its priority is its own, its memory goes back to the machine when it ends,
+//! and nothing that happens in it can take the watching down.
+
+use super::board::Board;
+use super::pulse::Pulse;
+use super::scoring::{Arm, Armed};
+use super::stop::Stop;
+use crate::alert::ModelRef;
+use crate::api::LearningState;
+use crate::base::{CameraName, Clock, Timestamp};
+use crate::infer::Manifest;
+use crate::score::{OnnxScorer, Scorer};
+use crate::telemetry::Metrics;
+use crate::threshold::Threshold;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde::Deserialize;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Niceness of the learning process: watching comes first.
+const NICE: &str = "15";
+
+/// What learning needs to know of a camera.
+pub struct Pupil {
+    pub name: CameraName,
+    /// The feature ring to learn from.
+    pub ring: PathBuf,
+    /// The model in force.
+    pub model: PathBuf,
+    /// False for a model file that the configuration names: never replaced.
+    pub in_place: bool,
+    pub extractor: Manifest,
+    /// Of the threshold.
+    pub k: f64,
+    /// Learned again this long after the last time.
+    pub again_every: Option<Duration>,
+}
+
+/// The supervisor of all learning.
+pub struct Supervisor {
+    pub pupils: Vec<Pupil>,
+    /// Cameras to learn: from the desk (enough seen) and from the API (asked).
+    pub asked: Receiver<usize>,
+    pub arms: Sender<Arm>,
+    pub board: Arc<Board>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub pulse: Pulse,
+    pub stop: Stop,
+    /// ONNX Runtime's library, for the learning process.
+    pub library: PathBuf,
+}
+
+/// A line of `sigmawatch learn --json`.
+#[derive(Debug, Deserialize)]
+struct Line {
+    progress: Option<f64>,
+    step: Option<String>,
+    error: Option<String>,
+}
+
+impl Supervisor {
+    /// Loads the models that there are. Cameras without one learn when enough was seen.
+    ///
+    /// # Errors
+    /// When a model file that the configuration names cannot be used.
+    pub fn arm_at_start(&self) -> anyhow::Result<()> {
+        for (camera, pupil) in self.pupils.iter().enumerate() {
+            if pupil.in_place && !pupil.model.exists() {
+                self.publish(camera);
+                continue;
+            }
+            match load(&pupil.model, pupil) {
+                Ok(armed) => self.arm(camera, armed, modified(&pupil.model)),
+                Err(problem) if pupil.in_place => {
+                    tracing::warn!(camera = %pupil.name, "learning anew: {problem}");
+                    self.publish(camera);
+                }
+                Err(problem) => anyhow::bail!("camera {}: {problem}", pupil.name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns whatever is asked, one camera after the other, until the stop.
+    pub fn run(&self) {
+        let mut learned_at: Vec<Duration> = self.pupils.iter().map(|_| self.clock.monotonic()).collect();
+        while !self.stop.requested() {
+            self.pulse.beat();
+            let camera = match self.asked.recv_timeout(Duration::from_millis(500)) {
+                Ok(camera) => camera,
+                Err(RecvTimeoutError::Timeout) => match self.due(&learned_at) {
+                    Some(camera) => camera,
+                    None => continue,
+                },
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            self.learn(camera);
+            learned_at[camera] = self.clock.monotonic();
+        }
+    }
+
+    /// A camera whose model is old enough to be learned again.
+    fn due(&self, learned_at: &[Duration]) -> Option<usize> {
+        let now = self.clock.monotonic();
+        (0..self.pupils.len()).find(|camera| {
+            let old = |every: Duration| now.saturating_sub(learned_at[*camera]) >= every;
+            self.pupils[*camera].again_every.is_some_and(old)
+                && self.board.with(*camera, |facts| facts.learning.state == LearningState::Armed)
+        })
+    }
+
+    fn learn(&self, camera: usize) {
+        let pupil = &self.pupils[camera];
+        if !pupil.in_place {
+            return;
+        }
+        let before = self.board.with(camera, |facts| {
+            let before = facts.learning.clone();
+            facts.learning.state = match before.state {
+                LearningState::Learning => LearningState::Learning,
+                LearningState::Armed | LearningState::Relearning => LearningState::Relearning,
+            };
+            facts.learning.progress = 0.0;
+            facts.learning.step = "learning".into();
+            facts.training = true;
+            before
+        });
+        self.publish(camera);
+        tracing::info!(camera = %pupil.name, "learning from {}", pupil.ring.display());
+        let began = self.clock.monotonic();
+        let outcome = self.train(camera, pupil).and_then(|candidate| {
+            let armed = load(&candidate, pupil)?;
+            std::fs::rename(&candidate, &pupil.model)
+                .map_err(|error| format!("cannot put the new model at {}: {error}", pupil.model.display()))?;
+            Ok(armed)
+        });
+        self.board.with(camera, |facts| facts.training = false);
+        match outcome {
+            Ok(armed) => {
+                let took = self.clock.monotonic().saturating_sub(began);
+                tracing::info!(
+                    camera = %pupil.name, model = %&armed.model.sha256[..12], limit = armed.threshold.limit(),
+                    "armed after {:.0} s of learning", took.as_secs_f64()
+                );
+                self.arm(camera, armed, self.clock.now());
+            }
+            Err(_) if self.stop.requested() => {}
+            Err(problem) => {
+                tracing::warn!(camera = %pupil.name, "learning failed: {problem}");
+                self.board.with(camera, |facts| {
+                    // The old model, if there is one, goes on; without one, the camera keeps watching.
+                    facts.learning = before;
+                    facts.learning.step = format!("learning failed: {problem}");
+                    facts.learning.progress = 0.0;
+                });
+                self.publish(camera);
+            }
+        }
+    }
+
+    /// Runs the learning process; gives the file it wrote.
+    fn train(&self, camera: usize, pupil: &Pupil) -> Result<PathBuf, String> {
+        let folder = pupil.model.parent().ok_or("the model file has no folder")?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        let candidate = folder.join("candidate.onnx");
+        let program = std::env::current_exe().map_err(|error| format!("cannot find the program: {error}"))?;
+        let mut child = Command::new(program)
+            .arg("learn")
+            .args(["--json", "--nice", NICE, "--features"])
+            .arg(&pupil.ring)
+            .arg("--out")
+            .arg(&candidate)
+            .env("SIGMAWATCH_ORT_LIB", &self.library)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start the learning process: {error}"))?;
+        let result = self.follow(camera, &mut child);
+        if result.is_err() {
+            // Harmless when it has already ended by itself.
+            let _ = child.kill();
+        }
+        let status =
+            child.wait().map_err(|error| format!("cannot wait for the learning process: {error}"))?;
+        result?;
+        if status.success() {
+            Ok(candidate)
+        } else {
+            Err(format!("the learning process ended with {status}"))
+        }
+    }
+
+    /// Shows the process's progress on the board until it closes its output.
+    fn follow(&self, camera: usize, child: &mut Child) -> Result<(), String> {
+        let (sender, lines) = bounded::<String>(16);
+        let stdout = child.stdout.take().ok_or("the learning process has no output")?;
+        let mut stderr = child.stderr.take().ok_or("the learning process has no error output")?;
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let complaints = std::thread::spawn(move || {
+            let mut text = String::new();
+            // Bounded: a process that floods its error output is cut off, not stored.
+            let _ = (&mut stderr).take(16 * 1024).read_to_string(&mut text);
+            text
+        });
+        let mut failed = None;
+        loop {
+            self.pulse.beat();
+            if self.stop.requested() {
+                return Err("stopped".into());
+            }
+            let line = match lines.recv_timeout(Duration::from_millis(500)) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+            failed = failed.or(line.error);
+            if let (Some(progress), Some(step)) = (line.progress, line.step) {
+                self.board.with(camera, |facts| {
+                    facts.learning.progress = progress;
+                    facts.learning.step = step;
+                });
+            }
+        }
+        let _ = reader.join();
+        let complaints = complaints.join().unwrap_or_default();
+        match failed {
+            Some(error) => Err(error),
+            None if complaints.contains("error:") => Err(complaints.trim().to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn arm(&self, camera: usize, armed: Armed, learned_at: Timestamp) {
+        self.board.with(camera, |facts| {
+            facts.threshold = Some(armed.threshold);
+            facts.model_problem = None;
+            facts.learning.state = LearningState::Armed;
+            facts.learning.progress = 1.0;
+            facts.learning.step = "watching".into();
+            facts.learning.model_sha256 = Some(armed.model.sha256.clone());
+            facts.learning.learned_at = Some(learned_at);
+        });
+        self.publish(camera);
+        // The lane has room for every camera; a scoring stage that is gone means the daemon stops.
+        let _ = self.arms.send(Arm { camera, armed });
+    }
+
+    fn publish(&self, camera: usize) {
+        let status = self.board.status(camera);
+        self.metrics.camera(&status.name).learning(status.learning.state.into());
+    }
+}
+
+/// Loads a scorer for a camera and refuses one that was learned from other features.
+fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
+    let scorer = OnnxScorer::load(file, &pupil.extractor).map_err(|error| error.to_string())?;
+    let calibration = &scorer.spec().calibration;
+    let threshold = Threshold { mu: calibration.mu, sigma: calibration.sigma, k: pupil.k };
+    let method = format!("{}+{}", pupil.extractor.name, scorer.manifest().name);
+    let model = ModelRef { name: scorer.manifest().id(), sha256: scorer.sha256().to_owned() };
+    Ok(Armed { scorer: Box::new(scorer), method, model, threshold })
+}
+
+/// When a model file was written; now, where the file system does not say.
+fn modified(file: &Path) -> Timestamp {
+    let modified = file.metadata().and_then(|meta| meta.modified()).ok();
+    modified.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now)
+}
