@@ -188,11 +188,19 @@ impl Session {
     }
 }
 
+/// No ONNX file is larger (protobuf's limit): a recording named by mistake is not read into memory.
+const LARGEST: u64 = 2 << 30;
+
 /// Reads a model file whole.
 pub fn read_model(path: &Path) -> Result<Vec<u8>, InferError> {
     let refuse = |problem: String| InferError::new(path.display().to_string(), problem, "check the path");
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(bytes),
+    let read = || {
+        let length = std::fs::metadata(path)?.len();
+        if length > LARGEST { Ok(Err(length)) } else { std::fs::read(path).map(Ok) }
+    };
+    match read() {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(length)) => Err(refuse(format!("is not an ONNX model: it has {length} bytes"))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(refuse("there is no such file".into())),
         Err(e) => Err(refuse(format!("cannot be read: {e}"))),
     }
@@ -371,6 +379,13 @@ mod tests {
         assert!(refusal(&whole[..whole.len() / 2]).contains("m.onnx: "));
         let missing = Session::load(Path::new("no/such.onnx")).expect_err("refused").to_string();
         assert!(missing.contains("no/such.onnx: there is no such file"), "{missing}");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let sparse = dir.path().join("recording.mp4");
+        std::fs::File::create(&sparse).and_then(|f| f.set_len(LARGEST + 1)).expect("a sparse file");
+        let huge = Session::load(&sparse).expect_err("refused").to_string();
+        assert!(huge.contains("recording.mp4: is not an ONNX model: it has 2147483649 bytes"), "{huge}");
+        let folder = Session::load(dir.path()).expect_err("refused").to_string();
+        assert!(folder.contains("cannot be read: "), "{folder}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::bank::V1Params;
 use super::graph::build;
 use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::Stamp;
-use crate::infer::{ModelSpec, init_for_tests};
+use crate::infer::{ModelSpec, Session, TensorIn, init_for_tests};
 use crate::segment::{SEGMENT_FRAMES, Segment};
 use std::f64::consts::PI;
 use std::time::Duration;
@@ -256,6 +256,22 @@ fn every_channel_prefers_the_motion_that_it_is_named_for() {
         let speed = wavelength / 8.0;
         let expected = format!("{wavelength} px, heading {heading} deg at {speed} px/frame");
         assert_eq!(strongest.map(|i| spec.channels[i].as_str()), Some(expected.as_str()));
+    }
+}
+
+#[test]
+fn segments_of_a_batch_do_not_touch_each_other() {
+    let p = V1Params::new(64, 48, 10.0, false);
+    let films = [noise(&p, 1), noise(&p, 2)];
+    let apart: Vec<f32> = films.iter().flat_map(|film| extract(&p, film).values).collect();
+    let (_, bytes) = build(&p);
+    let mut session = Session::from_bytes("v1", &bytes).expect("loads");
+    let frames = films.concat().concat();
+    let input = TensorIn::U8 { dims: &[2, SEGMENT_FRAMES, p.height, p.width, 1], data: &frames };
+    let together = session.run(input).expect("runs").remove(0);
+    assert_eq!(together.dims, [2, 12, 60]);
+    for (a, b) in apart.iter().zip(&together.data) {
+        assert!((a - b).abs() < 1e-5, "{a} and {b}");
     }
 }
 
