@@ -112,7 +112,6 @@ detector.scorer = \"no/such.onnx\"
         (7, "stor"),
         (9, "camera[1].source"),
         (10, "camera[1].name"),
-        (14, "camera.b.location"),
         (15, "camera.b.stall_after"),
         (17, "camera.b.name"),
         (19, "camera.b.location"),
@@ -255,6 +254,10 @@ fn what_is_not_meant_is_warned_of() {
     for (text, key) in [
         (format!("[http]\nlisten = \"0.0.0.0:8710\"\n{CAMERA}"), "http.listen"),
         (format!("{CAMERA}transport = \"udp\"\n"), "camera.a.transport"),
+        (
+            "[[camera]]\nname = \"a\"\nsource = \"file\"\nlocation = \"no/such.mp4\"\n".into(),
+            "camera.a.location",
+        ),
     ] {
         let warnings = place.load(&text).expect("good").warnings;
         assert_eq!(warnings.iter().map(|w| w.key.as_str()).collect::<Vec<_>>(), [key]);
