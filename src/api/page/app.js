@@ -277,10 +277,14 @@ function showAlert(data, older = false) {
   at(".alert").classList.toggle("open", !data.end_time);
   at("img").hidden = !data.thumbnail;
   at("img").alt = `what was unusual at ${data.camera}`;
-  // A stranger moment replaces the picture under the same address.
-  const source = data.thumbnail && `${data.thumbnail}?v=${data.top_score}`;
+  const source = newest(data, "thumbnail");
   if (source && at("img").getAttribute("src") !== source) at("img").src = source;
   $("#no-alerts").hidden = true;
+}
+
+// A stranger moment replaces the picture under the same address.
+function newest(data, picture) {
+  return data[picture] && `${data[picture]}?v=${Date.parse(data.last_time)}`;
 }
 
 function span(data) {
@@ -292,7 +296,7 @@ function detail(data) {
   $("#detail-title").textContent = `${data.camera}, ${new Date(data.start_time).toLocaleString()}`;
   const picture = $("#detail-picture");
   picture.hidden = !data.snapshot;
-  if (data.snapshot) picture.src = `${data.snapshot}?v=${data.top_score}`;
+  if (data.snapshot) picture.src = newest(data, "snapshot");
   picture.alt = `snapshot of ${data.camera} with the map of unusual regions`;
   const facts = [
     ["Lasted", span(data)], ["Severity", data.severity], ["Highest score", number(data.top_score)],
