@@ -10,6 +10,8 @@ mod files;
 mod fixture;
 mod models;
 mod page;
+mod rtsp;
+mod rtsp_camera;
 mod setup;
 mod store;
 mod tidy;

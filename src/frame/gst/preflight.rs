@@ -9,8 +9,7 @@ use std::path::Path;
 
 /// Checks a location that is a path: there, readable, no folder, and no MP4 that was cut off.
 pub(super) fn check(source: &gst::Element, location: &str) -> Result<(), SourceError> {
-    let is_path =
-        source.has_property("device") || source.has_property("location") && !location.contains("://");
+    let is_path = source.factory().is_some_and(|f| ["filesrc", "v4l2src"].contains(&f.name().as_str()));
     if !is_path {
         return Ok(());
     }
