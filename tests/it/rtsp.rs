@@ -98,7 +98,7 @@ fn a_camera_gives_the_files_frames_over_tcp_and_udp() {
             frames.len()
         );
         for (i, (got, want)) in frames.iter().zip(&expected).enumerate() {
-            assert_eq!(got.pixels, want.pixels, "frame {i} over {transport:?}");
+            assert!(got.pixels == want.pixels, "frame {i} over {transport:?} differs");
             assert_eq!(got.run, frames[0].run, "frame {i} over {transport:?} begins a run");
         }
         assert_eq!(stream.info().codec.as_deref(), Some("H.264"));
