@@ -158,13 +158,14 @@ class Card {
 
   draw() {
     const canvas = $(".chart", this.root);
+    const points = this.points.filter((p) => Number.isFinite(p.score));
+    canvas.classList.toggle("blank", !points.length);
     const [wide, high] = [canvas.clientWidth, canvas.clientHeight];
     if (!wide) return;
     [canvas.width, canvas.height] = [wide * devicePixelRatio, high * devicePixelRatio];
     const c = canvas.getContext("2d");
     c.scale(devicePixelRatio, devicePixelRatio);
     c.font = "11px system-ui, sans-serif";
-    const points = this.points.filter((p) => Number.isFinite(p.score));
     canvas.setAttribute("aria-label", `scores of ${this.name} against the threshold: ${points.length} points`);
     if (!points.length) {
       c.fillStyle = "#8497a6";
