@@ -5,8 +5,12 @@
 //! read enough (`| head`) ends the program quietly; errors are returned and printed once, here.
 
 mod check;
+mod eval;
+mod learn;
+mod recordings;
 mod models;
 mod run;
+mod score;
 
 use crate::config::Invalid;
 use crate::infer::{self, InferError};
@@ -56,6 +60,9 @@ Exit codes:
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Learn(learn::Args),
+    Score(score::Args),
+    Eval(eval::Args),
     Models(models::Args),
 }
 
@@ -63,6 +70,9 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Learn(args) => learn::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Models(args) => models::run(args),
     }
 }

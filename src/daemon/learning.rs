@@ -35,6 +35,8 @@ pub struct Pupil {
     /// False for a model file that the configuration names: never replaced.
     pub in_place: bool,
     pub extractor: Manifest,
+    /// Frames between the starts of consecutive segments.
+    pub stride: usize,
     /// Of the threshold.
     pub k: f64,
     /// Learned again this long after the last time.
@@ -170,12 +172,14 @@ impl Supervisor {
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
         let candidate = folder.join("candidate.onnx");
+        let manifest = serde_json::to_string(&pupil.extractor)
+            .map_err(|error| format!("cannot describe the extractor: {error}"))?;
         let program = std::env::current_exe().map_err(|error| format!("cannot find the program: {error}"))?;
         let mut child = Command::new(program)
             .arg("learn")
             .args(["--json", "--nice", NICE, "--features"])
             .arg(&pupil.ring)
-            .arg("--out")
+            .args(["--manifest", &manifest, "--stride", &pupil.stride.to_string(), "--out"])
             .arg(&candidate)
             .env("SIGMAWATCH_ORT_LIB", &self.library)
             .stdin(Stdio::null())

@@ -115,6 +115,7 @@ pub fn pupils(config: &Config, extractors: &Extractors, store: &Store) -> Vec<Pu
         },
         in_place: camera.detector.scorer == config::Scorer::Learned,
         extractor: extractors.of(index).manifest().clone(),
+        stride: camera.detector.stride,
         k: camera.detector.threshold.k,
         again_every: camera.detector.learning.again_every,
     };

@@ -9,7 +9,7 @@ pub use manifest::{
     Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
     ScorerSpec,
 };
-pub use session::{Session, TensorIn, TensorOut, describe, init, read_model};
+pub use session::{Session, TensorIn, TensorOut, describe, init, read_model, sha256_hex};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]

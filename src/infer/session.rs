@@ -317,7 +317,8 @@ fn show_dims(dims: &[i64]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
+/// SHA-256 of a model file's bytes, lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 

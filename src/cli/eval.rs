@@ -1,0 +1,196 @@
+//! `sigmawatch eval`: learns on a dataset's normal recordings, and measures on its test recordings.
+
+mod dataset;
+mod figures;
+mod masks;
+
+use super::learn::{progress_shown, samples, training_set};
+use super::recordings::{Machinery, Recording, Taking, progress_bar, take_all};
+use crate::features::{ExtractorModel, Features};
+use crate::infer::Session;
+use crate::score::{OnnxScorer, Scorer};
+use crate::threshold::{DEFAULT_K, Rule, Threshold};
+use crate::train::{self, LearnConfig};
+use anyhow::{Result, ensure};
+use dataset::{Dataset, TestClip};
+use figures::{Detection, Figures, Scored, ScoredClip, figures};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Learn on a dataset's normal recordings, score its test recordings, and print figures
+///
+/// DIR holds `train/` with recordings of normal life, and `test/` with recordings, `labels.json` (name ->
+/// frames and half-open spans of anomalous frames) and masks (`NAME.masks.npz`) if there are any. Scores are
+/// causal: a frame has the score of the last segment that had ended by then. Labels touch nothing but the
+/// figures.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The dataset's folder
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Seed of the training
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The threshold is mu + k sigma
+    #[arg(long, default_value_t = DEFAULT_K)]
+    k: f64,
+    /// Steps of the training
+    #[arg(long, default_value_t = LearnConfig::default().steps)]
+    steps: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    taking: Taking,
+    #[command(flatten)]
+    machinery: Machinery,
+}
+
+/// Everything that is printed.
+#[derive(Debug, Serialize)]
+struct Evaluation {
+    #[serde(flatten)]
+    figures: Figures,
+    /// Decoding, features and scores of the test recordings.
+    cpu_seconds_per_video_second: f64,
+    /// Wall time from the first training recording to the finished model.
+    learn_seconds: f64,
+    seed: u64,
+    stride: usize,
+    regions: usize,
+    k: f64,
+    mu: f64,
+    sigma: f64,
+    train_segments: usize,
+    test_segments: usize,
+}
+
+/// # Errors
+/// When the dataset is not laid out as wanted, or a recording or the learning fails.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let set = dataset::open(&args.dir)?;
+    super::init_onnxruntime()?;
+    let extractor = args.taking.extractor()?;
+    let spec = extractor.spec();
+    let begun = Instant::now();
+    let learned = learn(args, &set, &extractor)?;
+    let learn_seconds = begun.elapsed().as_secs_f64();
+
+    let cpu = cpu_time();
+    let paths: Vec<PathBuf> = set.test.iter().map(|t| t.path.clone()).collect();
+    let bar = progress_bar("scoring the test recordings");
+    let recordings = take_all(&paths, &extractor, args.taking.stride(), &args.machinery, &bar)?;
+    bar.finish_and_clear();
+    let mut scorer = OnnxScorer::new(Session::from_bytes("the learned model", &learned.bytes)?)?;
+    let clips = set
+        .test
+        .iter()
+        .zip(&recordings)
+        .map(|(clip, recording)| score(clip, recording, spec.frame.fps, &mut scorer))
+        .collect::<Result<Vec<_>>>()?;
+    let cpu = (cpu_time() - cpu).as_secs_f64();
+
+    let detection = Detection {
+        threshold: Threshold { mu: learned.report.mu, sigma: learned.report.sigma, k: args.k },
+        rule: Rule::default(),
+        fps: spec.frame.fps,
+        grid: spec.grid,
+        covers: spec.covers,
+    };
+    let seconds = recordings.iter().map(|r| r.frames as f64).sum::<f64>() / spec.frame.fps;
+    let evaluation = Evaluation {
+        figures: figures(&clips, &detection),
+        cpu_seconds_per_video_second: cpu / seconds,
+        learn_seconds,
+        seed: args.seed,
+        stride: args.taking.stride(),
+        regions: spec.grid.regions(),
+        k: args.k,
+        mu: learned.report.mu,
+        sigma: learned.report.sigma,
+        train_segments: learned.report.segments,
+        test_segments: clips.iter().map(|c| c.segments.len()).sum(),
+    };
+    match args.json {
+        true => super::out_json(&evaluation)?,
+        false => print(&evaluation)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<train::Learned> {
+    let bar = progress_bar("features of the train recordings");
+    let recordings = take_all(&set.train, extractor, args.taking.stride(), &args.machinery, &bar)?;
+    bar.finish_and_clear();
+    let training = training_set(extractor.manifest(), args.taking.stride(), samples(recordings))?;
+    let config = LearnConfig { seed: args.seed, steps: args.steps, ..LearnConfig::default() };
+    progress_shown("learning", |on| Ok(train::learn(training, &config, on)?))
+}
+
+fn score<'a>(
+    clip: &'a TestClip,
+    recording: &Recording,
+    fps: f64,
+    scorer: &mut OnnxScorer,
+) -> Result<ScoredClip<'a>> {
+    ensure!(
+        recording.frames == clip.frames as u64,
+        "{}: {} frames were analysed at {fps} a second, and labels.json has {} (give --fps as the recordings \
+         have it)",
+        recording.path.display(),
+        recording.frames,
+        clip.frames
+    );
+    let features: Vec<&Features> = recording.segments.iter().map(|s| &s.features).collect();
+    let scores = scorer.score(&features)?;
+    let segments = recording.segments.iter().zip(scores).map(|(taken, score)| Scored {
+        first_frame: taken.first_frame as usize,
+        last_frame: taken.last_frame as usize,
+        score,
+    });
+    Ok(ScoredClip { clip, segments: segments.collect() })
+}
+
+/// CPU time of this process and all its threads so far.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn print(e: &Evaluation) -> Result<()> {
+    let share = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.4}"));
+    let f = &e.figures;
+    for (name, value) in [
+        ("frame AUC, micro", share(f.frame_auc_micro)),
+        ("frame AUC, macro", share(f.frame_auc_macro)),
+        ("equal error rate", share(f.eer)),
+        ("average precision", share(f.average_precision)),
+        ("region hit rate", share(f.region_hit_rate)),
+        ("false alarms an hour", f.false_alarms_per_hour.map_or("-".into(), |v| format!("{v:.1}"))),
+        ("detection delay, s", f.detection_delay_seconds.map_or("-".into(), |v| format!("{v:.2}"))),
+        ("missed spans", format!("{} of {}", f.missed_spans, f.labelled_spans)),
+        ("CPU s a video s", format!("{:.3}", e.cpu_seconds_per_video_second)),
+        ("learning, s", format!("{:.1}", e.learn_seconds)),
+        ("seed", e.seed.to_string()),
+    ] {
+        super::out(format_args!("{name:22} {value}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_goes_on_while_working() {
+        let before = cpu_time();
+        let mut x = 1.0f64;
+        while cpu_time() == before {
+            x = (x + 1.0).sqrt();
+        }
+        assert!(x > 0.0 && cpu_time() > before);
+    }
+}

@@ -1,0 +1,214 @@
+//! `sigmawatch learn`: learns a scorer from recordings, or from what a camera's daemon has kept.
+
+use super::init_onnxruntime;
+use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
+use crate::config;
+use crate::features::ExtractorModel;
+use crate::infer::{Manifest, Sampling, write_atomically};
+use crate::store::{FeatureRing, Layout, RingRecord};
+use crate::train::{self, Flow, LearnConfig, Learned, Progress, Report, Sample, TrainingSet};
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Learn what is normal, and write it as a model file
+///
+/// From recordings (`--from`), from what a running camera's daemon has kept (`--camera` and `--config`), or
+/// from such a feature file itself (`--features`). Nothing needs labels: the few most suspicious segments
+/// are dropped, and the threshold is calibrated on time that was left out.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true)))]
+pub struct Args {
+    /// Recordings, or folders of them
+    #[arg(long, value_name = "PATH", num_args = 1.., group = "what")]
+    from: Vec<PathBuf>,
+    /// A camera of the configuration
+    #[arg(long, value_name = "NAME", group = "what", requires = "config")]
+    camera: Option<String>,
+    /// A feature file that the daemon keeps
+    #[arg(long, value_name = "FILE", group = "what")]
+    features: Option<PathBuf>,
+    /// What the extractor says of itself, as JSON, for `--features` from one that is not at hand
+    #[arg(long, value_name = "JSON", requires = "features")]
+    manifest: Option<String>,
+    /// The configuration, for `--camera`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The model file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Seed of the training: the same seed and features give the same file
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Steps of the training
+    #[arg(long, default_value_t = LearnConfig::default().steps)]
+    steps: usize,
+    /// Lower this program's priority by so much (19 is the lowest)
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=19))]
+    nice: u8,
+    /// Print progress and the result as lines of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    taking: Taking,
+    #[command(flatten)]
+    machinery: Machinery,
+}
+
+/// The last line of `--json`.
+#[derive(Debug, Serialize)]
+struct Done<'a> {
+    out: &'a Path,
+    sha256: String,
+    report: &'a Report,
+}
+
+/// # Errors
+/// When there is nothing to learn from, too little of it, or the file cannot be written.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.nice > 0 {
+        // Lowering is always allowed; it changes how learning competes, not what is learned.
+        rustix::process::nice(i32::from(args.nice)).context("cannot lower the priority")?;
+    }
+    let set = match (&args.camera, &args.features) {
+        (Some(camera), _) => of_camera(args, camera)?,
+        (None, Some(file)) => {
+            init_onnxruntime()?;
+            let extractor = match &args.manifest {
+                Some(json) => Manifest::parse("--manifest", json)?,
+                None => args.taking.extractor()?.manifest().clone(),
+            };
+            of_ring(file, &extractor, args.taking.stride())?
+        }
+        (None, None) => of_recordings(args)?,
+    };
+    let config = LearnConfig { seed: args.seed, steps: args.steps, ..LearnConfig::default() };
+    let learned = match args.json {
+        true => train::learn(set, &config, &mut |progress| match say(&progress) {
+            Ok(()) => Flow::Continue,
+            // Whoever started this has gone away.
+            Err(_) => Flow::Cancel,
+        })?,
+        false => progress_shown("learning", |on| Ok(train::learn(set, &config, on)?))?,
+    };
+    write_atomically(&args.out, &learned.bytes)
+        .with_context(|| format!("cannot write {} (see that its folder exists)", args.out.display()))?;
+    let sha256 = crate::infer::sha256_hex(&learned.bytes);
+    match args.json {
+        true => {
+            say(&serde_json::json!({ "done": Done { out: &args.out, sha256, report: &learned.report } }))?
+        }
+        false => print(&args.out, &learned)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `work` with a progress bar for its progress.
+pub fn progress_shown<T>(
+    what: &'static str,
+    work: impl FnOnce(&mut dyn FnMut(Progress) -> Flow) -> Result<T>,
+) -> Result<T> {
+    let bar = progress_bar(what);
+    bar.set_length(100);
+    let result = work(&mut |progress| {
+        bar.set_position((100.0 * progress.progress) as u64);
+        bar.set_message(progress.step);
+        Flow::Continue
+    });
+    bar.finish_and_clear();
+    result
+}
+
+/// A line of JSON on standard output, at once.
+fn say(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+fn print(out: &Path, learned: &Learned) -> Result<()> {
+    let r = &learned.report;
+    super::out(format_args!(
+        "{}: learned from {} segments ({} dropped), calibrated on {} others: mu {:.4}, sigma {:.4}",
+        out.display(),
+        r.learned_from,
+        r.dropped,
+        r.calibrated_on,
+        r.mu,
+        r.sigma
+    ))
+}
+
+fn of_recordings(args: &Args) -> Result<TrainingSet> {
+    let paths = find(&args.from)?;
+    init_onnxruntime()?;
+    let extractor = args.taking.extractor()?;
+    let bar = progress_bar("taking features");
+    if args.json {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let stride = args.taking.stride();
+    let recordings = take_all(&paths, &extractor, stride, &args.machinery, &bar)?;
+    bar.finish_and_clear();
+    training_set(extractor.manifest(), stride, samples(recordings))
+}
+
+/// What the daemon of `--config` has kept of the camera.
+fn of_camera(args: &Args, name: &str) -> Result<TrainingSet> {
+    let file = args.config.as_ref().context("--camera needs --config")?;
+    let config = config::load(file)?.config;
+    let camera = config.cameras.iter().find(|c| *c.name == *name).with_context(|| {
+        let names: Vec<&str> = config.cameras.iter().map(|c| &*c.name).collect();
+        format!("{}: there is no camera {name} (there are: {})", file.display(), names.join(", "))
+    })?;
+    crate::infer::init(&config.runtime.onnxruntime)?;
+    let extractor = ExtractorModel::prepare(&camera.detector.extractor)?;
+    let ring = Layout::new(&config.store.dir).ring(&camera.name);
+    of_ring(&ring, extractor.manifest(), camera.detector.stride)
+}
+
+/// What is in a feature file that `extractor` gave.
+fn of_ring(path: &Path, extractor: &Manifest, stride: usize) -> Result<TrainingSet> {
+    let (spec, records) = FeatureRing::read(path)?;
+    let (id, regions) = (extractor.id(), extractor.extractor("--manifest")?.grid.regions());
+    ensure!(
+        spec.extractor == id && spec.regions == regions,
+        "{}: holds {} regions by the extractor {:?}, and {id:?} gives {regions} (name the extractor that was used)",
+        path.display(),
+        spec.regions,
+        spec.extractor
+    );
+    let sample = |r: RingRecord| Sample { time: r.time_seconds, run: r.run, features: r.features };
+    training_set(extractor, stride, records.into_iter().map(sample).collect())
+}
+
+/// The samples, with what the extractor says of itself.
+pub fn training_set(extractor: &Manifest, stride: usize, samples: Vec<Sample>) -> Result<TrainingSet> {
+    let spec = extractor.extractor(&extractor.name)?;
+    Ok(TrainingSet {
+        extractor: extractor.id(),
+        grid: spec.grid,
+        sampling: Some(Sampling { frame: spec.frame.clone(), stride }),
+        samples,
+    })
+}
+
+/// Samples of several recordings, one after the other in time and each a run (or several) of its own.
+pub fn samples(recordings: Vec<Recording>) -> Vec<Sample> {
+    let (mut samples, mut begun, mut runs): (Vec<Sample>, f64, u64) = (Vec::new(), 0.0, 0);
+    for recording in recordings {
+        let first_run = recording.segments.first().map_or(0, |s| s.run);
+        let (mut end, mut last_run) = (0.0f64, 0);
+        for taken in recording.segments {
+            end = end.max(taken.end);
+            last_run = taken.run - first_run;
+            samples.push(Sample { time: begun + taken.end, run: runs + last_run, features: taken.features });
+        }
+        begun += end;
+        runs += last_run + 1;
+    }
+    samples
+}

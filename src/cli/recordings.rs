@@ -1,0 +1,251 @@
+//! Recordings as features: what `learn`, `score` and `eval` share.
+
+use crate::base::SystemClock;
+use crate::config;
+use crate::features::{Extractor, ExtractorModel, Features};
+use crate::frame::{Frame, FrameSpec, Next, open_source};
+use crate::infer::InferError;
+use crate::segment::{Segment, Segmenter};
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Endings that are taken for recordings in a folder.
+const ENDINGS: [&str; 9] = ["mp4", "mkv", "avi", "mov", "webm", "ts", "m4v", "mpg", "h264"];
+/// A file that gives nothing for this long is stuck.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Frames between the starts of consecutive segments, where nothing else is said.
+const DEFAULT_STRIDE: u8 = 4;
+
+/// Where the machinery lies, for commands that work without a configuration.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Machinery {
+    /// Folder of the GStreamer descriptions [default: pipelines, else /etc/sigmawatch/pipelines]
+    #[arg(long, value_name = "DIR")]
+    pipelines: Option<PathBuf>,
+    /// Threads; each takes a recording at a time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: u8,
+}
+
+impl Machinery {
+    /// The folder told, else `pipelines/` here or of the program's checkout, else the installed one.
+    fn pipelines(&self) -> PathBuf {
+        let program = std::env::current_exe().unwrap_or_default();
+        let checkout = program.ancestors().nth(3).map(|root| root.join("pipelines"));
+        let mut usual =
+            ["pipelines".into()].into_iter().chain(checkout).chain(["/etc/sigmawatch/pipelines".into()]);
+        let there = |path: &PathBuf| path.is_dir();
+        self.pipelines.clone().or_else(|| usual.find(there)).unwrap_or_else(|| "pipelines".into())
+    }
+}
+
+/// How segments and features are taken.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Taking {
+    /// A model file that describes itself as an extractor [default: V1 energy, made by the program]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["width", "height", "fps", "whole_frame"])]
+    extractor: Option<PathBuf>,
+    /// Width of the analysed picture
+    #[arg(long, value_name = "PIXELS", default_value_t = 360)]
+    width: u32,
+    /// Height of the analysed picture
+    #[arg(long, value_name = "PIXELS", default_value_t = 240)]
+    height: u32,
+    /// Analysed frames a second
+    #[arg(long, default_value_t = 10.0)]
+    fps: f64,
+    /// One feature vector for the whole picture instead of one a region
+    #[arg(long)]
+    whole_frame: bool,
+    /// Frames between the starts of consecutive segments
+    #[arg(
+        long,
+        value_name = "FRAMES",
+        default_value_t = DEFAULT_STRIDE,
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
+    stride: u8,
+}
+
+impl Taking {
+    /// Makes or loads the extractor; ONNX Runtime must have been started.
+    pub fn extractor(&self) -> Result<ExtractorModel, InferError> {
+        let Self { width, height, fps, whole_frame, .. } = *self;
+        ExtractorModel::prepare(&match &self.extractor {
+            Some(file) => config::Extractor::File(file.clone()),
+            None => config::Extractor::V1 { width, height, fps, whole_frame },
+        })
+    }
+
+    pub fn stride(&self) -> usize {
+        usize::from(self.stride)
+    }
+}
+
+/// The features of one segment of a recording, and where it was.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub features: Features,
+    pub run: u64,
+    /// First and last analysed frame, counted from 0.
+    pub first_frame: u64,
+    pub last_frame: u64,
+    /// Presentation times of those frames, seconds.
+    pub start: f64,
+    pub end: f64,
+}
+
+/// A recording, read to its end.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    pub path: PathBuf,
+    /// Analysed frames.
+    pub frames: u64,
+    pub segments: Vec<Taken>,
+}
+
+/// Files as they are, folders as the recordings in them, sorted by name.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut inside: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+        inside.retain(|p| {
+            let ending = p.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+            ENDINGS.contains(&ending.as_str())
+        });
+        if inside.is_empty() {
+            bail!(
+                "{}: there is no recording in this folder (wanted: {})",
+                path.display(),
+                ENDINGS.join(", ")
+            );
+        }
+        inside.sort();
+        found.extend(inside);
+    }
+    Ok(found)
+}
+
+/// Takes the features of every recording, several at a time, in the order given.
+pub fn take_all(
+    paths: &[PathBuf],
+    extractor: &ExtractorModel,
+    stride: usize,
+    machinery: &Machinery,
+    bar: &ProgressBar,
+) -> Result<Vec<Recording>> {
+    bar.set_length(paths.len() as u64);
+    let (next, pipelines) = (AtomicUsize::new(0), machinery.pipelines());
+    let work = || -> Result<Vec<(usize, Recording)>> {
+        let mut session = extractor.open()?;
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(i) else { return Ok(done) };
+            match take(path, &mut session, stride, &pipelines) {
+                Ok(recording) => done.push((i, recording)),
+                Err(error) => {
+                    // The others need not go on for an answer that is not wanted any more.
+                    next.store(paths.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            bar.inc(1);
+        }
+    };
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..machinery.threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join().expect("reading does not panic")).collect()
+    });
+    let mut all = Vec::with_capacity(paths.len());
+    for part in parts {
+        all.extend(part?);
+    }
+    all.sort_by_key(|(i, _)| *i);
+    Ok(all.into_iter().map(|(_, recording)| recording).collect())
+}
+
+/// Reads one recording to its end, as fast as it can be decoded.
+fn take(path: &Path, extractor: &mut dyn Extractor, stride: usize, pipelines: &Path) -> Result<Recording> {
+    let mut recording = Recording { path: path.into(), frames: 0, segments: Vec::new() };
+    let spec = extractor.spec().frame.clone();
+    let mut first = None;
+    let mut segmenter = Segmenter::new(stride);
+    each_frame(path, &spec, pipelines, &mut |frame| {
+        let zero = *first.get_or_insert(frame.stamp.seq);
+        recording.frames += 1;
+        if let Some(segment) = segmenter.push(frame) {
+            recording.segments.push(taken(&segment, zero, extractor)?);
+        }
+        Ok(())
+    })?;
+    Ok(recording)
+}
+
+fn taken(segment: &Segment, zero: u64, extractor: &mut dyn Extractor) -> Result<Taken> {
+    let features = extractor.extract(&[segment])?.pop().context("the extractor gave nothing")?;
+    Ok(Taken {
+        features,
+        run: segment.run,
+        first_frame: segment.start.seq - zero,
+        last_frame: segment.end.seq - zero,
+        start: segment.start.pts.as_secs_f64(),
+        end: segment.end.pts.as_secs_f64(),
+    })
+}
+
+fn each_frame(
+    path: &Path,
+    spec: &FrameSpec,
+    pipelines: &Path,
+    on_frame: &mut dyn FnMut(Frame) -> Result<()>,
+) -> Result<()> {
+    let source = config::Source::Gst(config::Gst {
+        pipeline: "file".into(),
+        location: path.to_str().with_context(|| format!("{}: the name is not text", path.display()))?.into(),
+        user: None,
+        password: None,
+        transport: config::Transport::Tcp,
+        live: false,
+        real_time: false,
+    });
+    let place = || path.display().to_string();
+    let clock = Arc::new(SystemClock::default());
+    let mut source = open_source(&source, pipelines, clock).with_context(place)?;
+    let mut stream = source.open(spec).with_context(place)?;
+    loop {
+        match stream.next(STALL).with_context(place)? {
+            Next::Frame(frame) => on_frame(frame)?,
+            Next::End => return Ok(()),
+            Next::Idle => bail!(
+                "{}: no frame came for {} s (play the file elsewhere to see whether it is damaged)",
+                path.display(),
+                STALL.as_secs()
+            ),
+        }
+    }
+}
+
+/// A progress bar on standard error; nothing where that is no terminal.
+pub fn progress_bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{msg:32} {bar:30} {pos}/{len} {elapsed}")
+        .expect("the template is well-formed");
+    bar.set_style(style);
+    bar.set_message(what);
+    bar
+}
