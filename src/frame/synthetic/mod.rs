@@ -136,7 +136,11 @@ impl Source for Synthetic {
             next: first,
             skipped: false,
             dropped: 0,
-            tap: Arc::new(Tap { plaza: Arc::clone(&self.plaza), newest: Mutex::default() }),
+            tap: Arc::new(Tap {
+                plaza: Arc::clone(&self.plaza),
+                newest: Mutex::default(),
+                empty: Mutex::default(),
+            }),
         }))
     }
 
@@ -175,15 +179,15 @@ impl Playing {
 
     fn give(&mut self, frame: u64, pts: Duration, new_run: bool) -> Frame {
         let pixels = self.tap.plaza.render(frame, &self.empty, self.spec.format).into();
-        let stamp = {
+        let (stamp, run) = {
             let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
             counters.frame = frame + 1;
             counters.run += u64::from(new_run);
             counters.seq += 1;
-            Stamp { seq: counters.seq - 1, pts, wall: self.clock.now(), received: self.clock.monotonic() }
+            let (wall, received) = (self.clock.now(), self.clock.monotonic());
+            (Stamp { seq: counters.seq - 1, pts, wall, received }, counters.run)
         };
         *self.tap.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((frame, stamp.wall));
-        let run = self.counters.lock().unwrap_or_else(PoisonError::into_inner).run;
         Frame { stamp, run, pixels }
     }
 }
@@ -237,6 +241,8 @@ impl Stream for Playing {
 struct Tap {
     plaza: Arc<Plaza>,
     newest: Mutex<Option<(u64, Timestamp)>>,
+    /// The plaza without anybody, in the size that was asked for last.
+    empty: Mutex<Option<Canvas>>,
 }
 
 impl PictureTap for Tap {
@@ -244,7 +250,11 @@ impl PictureTap for Tap {
         let (frame, wall) = (*self.newest.lock().unwrap_or_else(PoisonError::into_inner))?;
         let width = max_width.clamp(1, WIDTH);
         let height = (width * HEIGHT / WIDTH).max(1);
-        let rgb = self.plaza.render(frame, &self.plaza.empty(width, height), PixelFormat::Rgb8);
+        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        // Drops it where the size is another; then it is painted anew.
+        empty.take_if(|e| (e.width, e.height) != (width as usize, height as usize));
+        let empty = empty.get_or_insert_with(|| self.plaza.empty(width, height));
+        let rgb = self.plaza.render(frame, empty, PixelFormat::Rgb8);
         Some(Picture { width, height, rgb, wall })
     }
 }
