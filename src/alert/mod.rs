@@ -46,7 +46,7 @@ pub struct Event {
     pub first_segment: u64,
     pub last_segment: u64,
     pub severity: Severity,
-    /// Grid and region scores of the strangest segment.
+    /// Grid and region scores of the segment that the picture shows.
     pub grid: Grid,
     pub covers: Covers,
     pub regions: Vec<f32>,

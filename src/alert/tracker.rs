@@ -37,15 +37,15 @@ pub struct Observation<'a> {
 pub struct Report {
     pub change: Change,
     pub event: Event,
-    /// This segment is the strangest of the event so far: its picture is the one to keep.
-    pub new_top: bool,
+    /// `event.regions` are this segment's: its picture is the one to keep.
+    pub new_picture: bool,
 }
 
 /// What of a segment has to be remembered until an event opens: it may have begun there.
 struct Recent {
     index: u64,
     start: crate::base::Timestamp,
-    score: Score,
+    score: f32,
 }
 
 /// The open event of one camera, if any.
@@ -64,6 +64,8 @@ struct Open {
     /// Media time of the newest report, and the highest score it had.
     reported: Duration,
     reported_top: f32,
+    /// Score of the segment whose regions and picture are kept.
+    pictured: f32,
 }
 
 impl Tracker {
@@ -106,7 +108,7 @@ impl Tracker {
         self.recent.push_back(Recent {
             index: seen.segment.index,
             start: seen.segment.start.wall,
-            score: seen.score.clone(),
+            score: seen.score.value,
         });
         match self.debounce.step(seen.segment.index, now, seen.verdict) {
             Step::Quiet | Step::Continued { unusual: false } => {}
@@ -144,15 +146,11 @@ impl Tracker {
     }
 
     fn begin(&mut self, seen: &Observation, first: u64, now: Duration) -> Report {
-        // The strangest of the segments that opened it: later reports only ever go up from there.
+        // The highest score may be that of an earlier segment, but its picture is gone: the map is this
+        // one's, so that it lies over what the picture shows.
         let part_of_it = || self.recent.iter().filter(|r| r.index >= first);
         let first_start = part_of_it().next().map_or(seen.segment.start.wall, |r| r.start);
-        let top = part_of_it()
-            .map(|r| &r.score)
-            .filter(|s| s.is_finite())
-            .max_by(|a, b| a.value.total_cmp(&b.value))
-            .unwrap_or(seen.score);
-        let new_top = top == seen.score;
+        let top = part_of_it().map(|r| r.score).filter(|s| s.is_finite()).fold(seen.score.value, f32::max);
         let event = Event {
             id: new_id(seen.segment.end.wall),
             camera: self.camera.clone(),
@@ -160,7 +158,7 @@ impl Tracker {
             end_time: None,
             last_time: seen.segment.end.wall,
             score: seen.score.value,
-            top_score: top.value,
+            top_score: top,
             threshold: seen.threshold.limit(),
             mu: seen.threshold.mu,
             sigma: seen.threshold.sigma,
@@ -169,15 +167,20 @@ impl Tracker {
             model: seen.model.clone(),
             first_segment: first,
             last_segment: seen.segment.index,
-            severity: severity(top.value, &seen.threshold),
+            severity: severity(top, &seen.threshold),
             grid: seen.grid,
             covers: seen.covers,
-            regions: top.regions.clone(),
-            top_regions: strangest(&top.regions, seen.grid),
+            regions: seen.score.regions.clone(),
+            top_regions: strangest(&seen.score.regions, seen.grid),
             has_snapshot: false,
         };
-        self.open = Some(Open { event: event.clone(), reported: now, reported_top: event.top_score });
-        Report { change: Change::New, event, new_top }
+        self.open = Some(Open {
+            event: event.clone(),
+            reported: now,
+            reported_top: event.top_score,
+            pictured: seen.score.value,
+        });
+        Report { change: Change::New, event, new_picture: true }
     }
 
     fn go_on(&mut self, seen: &Observation, now: Duration) -> Option<Report> {
@@ -186,27 +189,30 @@ impl Tracker {
         event.score = seen.score.value;
         event.last_time = seen.segment.end.wall;
         event.last_segment = seen.segment.index;
-        let new_top = seen.score.value > event.top_score;
-        if new_top {
-            event.top_score = seen.score.value;
-            event.severity = event.severity.max(severity(seen.score.value, &seen.threshold));
-            event.regions = seen.score.regions.clone();
-            event.top_regions = strangest(&event.regions, seen.grid);
-        }
+        event.top_score = event.top_score.max(seen.score.value);
+        event.severity = event.severity.max(severity(seen.score.value, &seen.threshold));
+        let stranger = seen.score.value > open.pictured;
         let since = now.saturating_sub(open.reported);
-        let due = since >= UPDATE_ANYWAY || (event.top_score > open.reported_top && since >= UPDATE_ON_TOP);
+        let risen = stranger || event.top_score > open.reported_top;
+        let due = since >= UPDATE_ANYWAY || (risen && since >= UPDATE_ON_TOP);
         if !due {
             return None;
         }
+        // Map and picture change together, and so only with a report.
+        if stranger {
+            open.pictured = seen.score.value;
+            event.regions.clone_from(&seen.score.regions);
+            event.top_regions = strangest(&event.regions, seen.grid);
+        }
         open.reported = now;
         open.reported_top = event.top_score;
-        Some(Report { change: Change::Update, event: event.clone(), new_top })
+        Some(Report { change: Change::Update, event: event.clone(), new_picture: stranger })
     }
 
     fn close(&mut self) -> Option<Report> {
         let mut event = self.open.take()?.event;
         event.end_time = Some(event.last_time);
-        Some(Report { change: Change::End, event, new_top: false })
+        Some(Report { change: Change::End, event, new_picture: false })
     }
 }
 
@@ -313,7 +319,11 @@ mod tests {
         assert_eq!(event.threshold, 2.0);
         assert_eq!(event.top_regions[0], (0, 1));
         assert_eq!(event.severity, Severity::Medium, "(5 - 2) / 0.5 = 6 sigma above the limit");
-        assert!(!reports[0].new_top, "the strangest picture was the one before");
+        assert_eq!(event.regions, [0.0, 2.5], "the map of the moment whose picture can still be had");
+        assert!(reports[0].new_picture);
+        let reports = camera.see(4, 3.0);
+        assert!(reports[0].new_picture, "stranger than the picture, though not the highest score");
+        assert_eq!((reports[0].event.top_score, &*reports[0].event.regions), (5.0, &[0.0, 3.0][..]));
     }
 
     #[test]
@@ -331,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_are_throttled_and_a_new_top_comes_sooner() {
+    fn reports_are_throttled_and_a_new_picture_comes_sooner() {
         let mut camera = Camera::new();
         camera.see(1, 3.0);
         camera.see(2, 3.0);
@@ -339,7 +349,7 @@ mod tests {
         assert_eq!(updates, [7, 12]);
         let reports = camera.see(14, 9.0);
         assert_eq!(changes(&reports), [Change::Update]);
-        assert!(reports[0].new_top);
+        assert!(reports[0].new_picture);
         assert_eq!(reports[0].event.severity, Severity::High);
         assert_eq!(reports[0].event.regions, [0.0, 9.0]);
     }

@@ -160,7 +160,7 @@ impl Desk {
         }
         let open = report.event.end_time.is_none();
         self.board.with(camera, |facts| facts.open_event = open.then(|| report.event.id.clone()));
-        if report.new_top || report.change == Change::New {
+        if report.new_picture {
             self.picture(camera, report.event);
         }
     }
