@@ -1,12 +1,12 @@
-//! One training run of the denoiser: the loss, its gradients by burn, AdamW and the moving average.
+//! One training run of the denoiser: batches with noise, AdamW and the moving average.
 //!
 //! Every batch is cut into [`SHARDS`] parts with a thread each. The parts, not the machine, decide what is
 //! computed, so the same seed gives the same weights on any number of cores.
 
+use super::backward::{Batch, Pass, backward};
 use super::optim::{AdamW, average_decay, learning_rate};
-use crate::score::diffusion::{BATCH_NORM_EPSILON, Network, Scalings, noise_embedding};
-use burn::tensor::module::{batch_norm_train, linear};
-use burn::tensor::{Device, Tensor, TensorData, activation::relu};
+use crate::score::diffusion::{Network, Scalings, noise_embedding};
+use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
@@ -62,7 +62,7 @@ pub fn fit(
             loss += f64::from(sum.loss) / (recipe.steps - tail) as f64;
         }
         optimiser.step(&mut parameters(&mut network), &sum.gradients, learning_rate(recipe.rate, step));
-        sum.enter_statistics(&mut network);
+        enter_statistics(&sum, &mut network);
         let decay = average_decay(step) as f32;
         for (slow, fast) in parameters(&mut average).into_iter().zip(parameters(&mut network)) {
             slow.iter_mut().zip(fast).for_each(|(s, f)| *s = decay * *s + (1.0 - decay) * *f);
@@ -97,49 +97,11 @@ fn shard_seed(seed: u64, step: usize, shard: usize) -> u64 {
     (seed << 32).wrapping_add((step * SHARDS + shard) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// What one shard found.
-struct Found {
-    loss: f32,
-    gradients: Vec<Vec<f32>>,
-    /// Mean and unbiased variance that each batch norm saw.
-    statistics: Vec<(Vec<f32>, Vec<f32>)>,
-}
-
-impl Found {
-    fn tensors(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
-        self.gradients.iter_mut().chain(self.statistics.iter_mut().flat_map(|(m, v)| [m, v]))
-    }
-
-    fn add(&mut self, other: &Found) {
-        let others = other.gradients.iter().chain(other.statistics.iter().flat_map(|(m, v)| [m, v]));
-        self.loss += other.loss;
-        for (mine, theirs) in self.tensors().zip(others) {
-            mine.iter_mut().zip(theirs).for_each(|(m, t)| *m += t);
-        }
-    }
-
-    fn scale(&mut self, by: f32) {
-        self.loss *= by;
-        self.tensors().flatten().for_each(|v| *v *= by);
-    }
-
-    fn enter_statistics(&self, network: &mut Network) {
-        let norms = network.layers.iter_mut().filter_map(|l| l.norm.as_mut());
-        for (norm, (mean, variance)) in norms.zip(&self.statistics) {
-            let enter = |running: &mut Vec<f32>, seen: &[f32]| {
-                running.iter_mut().zip(seen).for_each(|(r, s)| *r += MOMENTUM * (s - *r));
-            };
-            enter(&mut norm.mean, mean);
-            enter(&mut norm.variance, variance);
-        }
-    }
-}
-
 /// Loss and gradients on rows drawn at random, with noise drawn at random.
 ///
 /// The loss is mean((F(c_in (x + sigma n); sigma) - (x - c_skip (x + sigma n)) / c_out)^2), which weighs all
 /// noise levels alike (Karras et al. 2022, equation 8 with lambda = 1 / c_out^2).
-fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Found {
+fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Pass {
     let mut rng = StdRng::seed_from_u64(seed);
     let width = network.widths.features;
     let (n, batch) = (rows.len() / width, (recipe.batch / SHARDS).max(2));
@@ -168,86 +130,62 @@ fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Fou
         }
     }
 
-    let device = Device::flex().autodiff();
     let matrix = |data: Vec<f32>, columns: usize| {
-        Tensor::<2>::from_data(TensorData::new(data, [batch, columns]), &device)
+        Array2::from_shape_vec((batch, columns), data).expect("every row pushed its numbers")
     };
-    let mut film = Some((matrix(gamma, bottleneck), matrix(beta, bottleneck)));
-    let mut h = matrix(input, width);
-    let mut learned: Vec<(Tensor<2>, Vec<Tensor<1>>)> = Vec::new();
-    let mut statistics = Vec::new();
-    let vector = |data: &[f32]| {
-        Tensor::<1>::from_data(TensorData::new(data.to_vec(), [data.len()]), &device).require_grad()
+    let batch = Batch {
+        input: matrix(input, width),
+        target: matrix(target, width),
+        gamma: matrix(gamma, bottleneck),
+        beta: matrix(beta, bottleneck),
     };
-    for (i, layer) in network.layers.iter().enumerate() {
-        if i == network.decoder()
-            && let Some((gamma, beta)) = film.take()
-        {
-            h = h * gamma + beta;
-        }
-        let data = TensorData::new(layer.weight.clone(), [layer.inputs, layer.outputs]);
-        let weight = Tensor::<2>::from_data(data, &device).require_grad();
-        let bias = vector(&layer.bias);
-        h = linear(h, weight.clone(), Some(bias.clone()));
-        let mut vectors = vec![bias];
-        if let Some(norm) = &layer.norm {
-            let (gain, shift) = (vector(&norm.gain), vector(&norm.shift));
-            let normed = batch_norm_train(h, gain.clone(), shift.clone(), f64::from(BATCH_NORM_EPSILON));
-            let unbiased = batch as f32 / (batch - 1) as f32;
-            let variance = numbers(normed.variance).into_iter().map(|v| v * unbiased).collect();
-            statistics.push((numbers(normed.mean), variance));
-            vectors.extend([gain, shift]);
-            h = relu(normed.output);
-        }
-        learned.push((weight, vectors));
-    }
-    let error = h - matrix(target, width);
-    let loss = (error.clone() * error).mean();
-    let mut found = loss.backward();
-    let mut gradients = Vec::new();
-    for (weight, vectors) in &learned {
-        gradients.push(numbers(weight.grad_remove(&mut found).expect("every weight enters the loss")));
-        for vector in vectors {
-            gradients.push(numbers(vector.grad_remove(&mut found).expect("every vector enters the loss")));
-        }
-    }
-    Found { loss: numbers(loss)[0], gradients, statistics }
+    backward(network, batch)
 }
 
-/// A tensor's numbers, row-major.
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().as_slice::<f32>().expect("flex computes in f32").to_vec()
+/// Takes the sum of what shards saw into the running statistics.
+fn enter_statistics(pass: &Pass, network: &mut Network) {
+    let norms = network.layers.iter_mut().filter_map(|l| l.norm.as_mut());
+    for (norm, (mean, variance)) in norms.zip(&pass.statistics) {
+        let enter = |running: &mut Vec<f32>, seen: &[f32]| {
+            running.iter_mut().zip(seen).for_each(|(r, s)| *r += MOMENTUM * (s - *r));
+        };
+        enter(&mut norm.mean, mean);
+        enter(&mut norm.variance, variance);
+    }
 }
 
 /// D(x; sigma) for `rows` of unit variance, as the trainer sees it: running statistics, no folding.
 #[cfg(test)]
 pub(super) fn denoised(network: &Network, rows: &[f32], sigma: f64) -> Vec<f32> {
-    use crate::score::diffusion::Film;
-    use burn::tensor::module::batch_norm;
-    let device = Device::flex();
+    use crate::score::diffusion::{BATCH_NORM_EPSILON, Film};
     let width = network.widths.features;
-    let n = rows.len() / width;
-    let row = |data: &[f32]| Tensor::<1>::from_data(TensorData::new(data.to_vec(), [data.len()]), &device);
-    let modulate = |h: Tensor<2>, w: &[f32]| {
-        let film = Film::at(sigma, w);
-        h * row(&film.gamma).unsqueeze::<2>() + row(&film.beta).unsqueeze::<2>()
-    };
     let c = Scalings::at(sigma, 1.0);
-    let x = Tensor::<2>::from_data(TensorData::new(rows.to_vec(), [n, width]), &device);
-    let mut h = modulate(x.clone() * c.input as f32, &network.film_input);
-    for (i, layer) in network.layers.iter().enumerate() {
-        if i == network.decoder() {
-            h = modulate(h, &network.film_bottleneck);
+    let mut out = Vec::new();
+    for x in rows.chunks_exact(width) {
+        let modulate = |h: Vec<f32>, w: &[f32]| -> Vec<f32> {
+            let film = Film::at(sigma, w);
+            h.iter().zip(film.gamma.iter().zip(&film.beta)).map(|(h, (g, b))| h * g + b).collect()
+        };
+        let mut h = modulate(x.iter().map(|v| v * c.input as f32).collect(), &network.film_input);
+        for (i, layer) in network.layers.iter().enumerate() {
+            if i == network.decoder() {
+                h = modulate(h, &network.film_bottleneck);
+            }
+            let dot = |o: usize| -> f32 {
+                h.iter().enumerate().map(|(i, h)| h * layer.weight[i * layer.outputs + o]).sum::<f32>()
+            };
+            let mut next: Vec<f32> = (0..layer.outputs).map(|o| dot(o) + layer.bias[o]).collect();
+            if let Some(norm) = &layer.norm {
+                for (o, v) in next.iter_mut().enumerate() {
+                    let unit = (*v - norm.mean[o]) / (norm.variance[o] + BATCH_NORM_EPSILON).sqrt();
+                    *v = (norm.gain[o] * unit + norm.shift[o]).max(0.0);
+                }
+            }
+            h = next;
         }
-        let data = TensorData::new(layer.weight.clone(), [layer.inputs, layer.outputs]);
-        h = linear(h, Tensor::<2>::from_data(data, &device), Some(row(&layer.bias)));
-        if let Some(norm) = &layer.norm {
-            let (mean, variance) = (row(&norm.mean), row(&norm.variance));
-            let epsilon = f64::from(BATCH_NORM_EPSILON);
-            h = relu(batch_norm(h, row(&norm.gain), row(&norm.shift), mean, variance, epsilon));
-        }
+        out.extend(x.iter().zip(&h).map(|(x, f)| x * c.skip as f32 + f * c.out as f32));
     }
-    numbers(x * c.skip as f32 + h * c.out as f32)
+    out
 }
 
 #[cfg(test)]

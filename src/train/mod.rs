@@ -1,8 +1,9 @@
-//! Features -> a scorer, learned in place and written as ONNX. The only room that uses burn.
+//! Features -> a scorer, learned in place and written as ONNX.
 //!
 //! Whiten, train, drop the most suspicious segments, train again; then calibrate mu and sigma on time blocks
 //! that none of it has seen, with the very graph that the daemon will run.
 
+mod backward;
 mod fit;
 mod learn;
 mod optim;
