@@ -16,9 +16,9 @@ pub struct Rule {
 }
 
 impl Default for Rule {
-    /// 2 of 3 segments to open, 10 s to close.
+    /// 2 of 3 segments to open, 30 s to close: the configuration's defaults.
     fn default() -> Self {
-        Self { open_n: 2, open_m: 3, close_after: Duration::from_secs(10) }
+        Self { open_n: 2, open_m: 3, close_after: Duration::from_secs(30) }
     }
 }
 

@@ -74,16 +74,16 @@ impl Default for LearnConfig {
     fn default() -> Self {
         Self {
             seed: 0,
-            steps: 800,
+            steps: 500,
             batch: 1024,
             // The authors' 2e-4 is for batches of 8192 over many thousand steps.
             rate: 1e-3,
             noise: (-1.0, 1.5),
             start: 1.0,
-            draws: 4,
-            smoothing: 0.85,
+            draws: 8,
+            smoothing: 1.0,
             highest: 16,
-            drop: 0.04,
+            drop: 0.02,
         }
     }
 }
