@@ -1,7 +1,7 @@
 //! The desk: judges every score, keeps and publishes what follows from it, and remembers the features.
 //!
-//! An alert is on disk before anybody hears of it; pictures, the timeline and the features come after it, so
-//! that they add nothing to its latency.
+//! A new alert is on disk before anybody hears of it; its picture, the timeline and the features come after it,
+//! so that they add nothing to its latency. An update's map is told once the picture it belongs to is there.
 
 use super::board::Board;
 use super::lane::{Received, receive};
@@ -135,7 +135,7 @@ impl Desk {
             covers: seat.covers,
         });
         for report in reports {
-            self.publish(camera, report, Some(segment.end.received));
+            self.publish(camera, report, Some(segment));
         }
         let name = self.seats[camera].name.clone();
         let row =
@@ -144,32 +144,45 @@ impl Desk {
         self.timeline.push(row);
     }
 
-    /// Store first, then the wire, then the picture. `received`: when the segment's last frame came.
-    fn publish(&mut self, camera: usize, report: Report, received: Option<Duration>) {
-        self.keep_and_tell(camera, report.change, &report.event);
-        if report.change == Change::New {
-            if let Some(received) = received {
-                self.metrics.alert_latency(self.clock.monotonic().saturating_sub(received));
-            }
-            let seat = &self.seats[camera];
-            seat.metrics.alert(report.event.severity.into());
-            tracing::info!(
-                camera = %seat.name, event = %report.event.id, score = report.event.score,
-                threshold = report.event.threshold, "alert"
-            );
+    /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one
+    /// that the report is of, if any.
+    fn publish(&mut self, camera: usize, report: Report, segment: Option<&Segment>) {
+        let Report { change, mut event, new_picture } = report;
+        let pictured = segment.filter(|_| new_picture);
+        if let (Change::Update, Some(segment)) = (change, pictured) {
+            event.has_snapshot |= self.picture(camera, &event, segment);
         }
-        let open = report.event.end_time.is_none();
-        self.board.with(camera, |facts| facts.open_event = open.then(|| report.event.id.clone()));
-        if report.new_picture {
-            self.picture(camera, report.event);
+        self.keep_and_tell(camera, change, &event);
+        let open = event.end_time.is_none();
+        self.board.with(camera, |facts| facts.open_event = open.then(|| event.id.clone()));
+        if change != Change::New {
+            return;
+        }
+        if let Some(segment) = segment {
+            self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
+        }
+        let seat = &self.seats[camera];
+        seat.metrics.alert(event.severity.into());
+        tracing::info!(
+            camera = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
+        );
+        if let Some(segment) = pictured
+            && self.picture(camera, &event, segment)
+        {
+            event.has_snapshot = true;
+            self.keep_and_tell(camera, Change::Update, &event);
         }
     }
 
-    /// Writes an event's picture and tells of it.
-    fn picture(&mut self, camera: usize, mut event: Event) {
+    /// Writes the picture of an event's map; whether there is one now.
+    fn picture(&mut self, camera: usize, event: &Event, segment: &Segment) -> bool {
         let began = Instant::now();
+        // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
+        let middle = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
         let taken = self.board.with(camera, |facts| facts.pictures.clone());
-        let Some(picture) = taken.and_then(|pictures| pictures.latest(SNAPSHOT_WIDTH)) else { return };
+        let Some(picture) = taken.and_then(|pictures| pictures.at(middle, SNAPSHOT_WIDTH)) else {
+            return false;
+        };
         let map = Map {
             grid: event.grid,
             covers: event.covers,
@@ -181,14 +194,10 @@ impl Desk {
         });
         self.metrics.stage(Stage::Snapshot, began.elapsed());
         match written {
-            Ok(()) if event.has_snapshot => {}
-            Ok(()) => {
-                event.has_snapshot = true;
-                self.seats[camera].tracker.has_snapshot(&event.id);
-                self.keep_and_tell(camera, Change::Update, &event);
-            }
-            Err(problem) => tracing::warn!(event = %event.id, "no picture for this alert: {problem}"),
+            Ok(()) => self.seats[camera].tracker.has_snapshot(&event.id),
+            Err(ref problem) => tracing::warn!(event = %event.id, "no picture for this alert: {problem}"),
         }
+        written.is_ok()
     }
 
     fn keep_and_tell(&self, camera: usize, change: Change, event: &Event) {

@@ -277,6 +277,9 @@ mod tests {
         fn latest(&self, _: u32) -> Option<Picture> {
             None
         }
+        fn at(&self, _: Duration, _: u32) -> Option<Picture> {
+            None
+        }
     }
 
     fn broken() -> SourceError {

@@ -87,10 +87,13 @@ pub struct Picture {
     pub wall: Timestamp,
 }
 
-/// The newest picture of a stream, converted only when somebody asks.
+/// The newest pictures of a stream, converted only when somebody asks.
 pub trait PictureTap: Send + Sync {
     /// The newest picture, scaled down to at most `max_width` pixels, or `None` before the first one.
     fn latest(&self, max_width: u32) -> Option<Picture>;
+    /// The picture nearest to a presentation time ([`Stamp::pts`]) among those still had, which reach back
+    /// at least 1.6 s at no more than half a second's distance from each other; scaled as by `latest`.
+    fn at(&self, pts: Duration, max_width: u32) -> Option<Picture>;
 }
 
 /// What a connected camera turned out to send.

@@ -87,3 +87,44 @@ pub fn take(stream: &mut dyn Stream, n: usize) -> Result<Vec<Frame>, SourceError
 pub fn all(config: config::Gst, spec: &FrameSpec) -> Result<Vec<Frame>, SourceError> {
     take(open(config, spec)?.as_mut(), usize::MAX)
 }
+
+/// An H.264 MP4 of 320x240 at 10 frames a second, every frame of one brightness: four steps brighter than the
+/// frame before, beginning again after [`SHADES`].
+pub fn shaded(dir: &Path, frames: u32) -> PathBuf {
+    let (raw, path) = (dir.join("shades.gray"), dir.join("shades.mp4"));
+    let frame = |i: u32| std::iter::repeat_n((20 + 4 * (i % SHADES)) as u8, 320 * 240);
+    std::fs::write(&raw, (0..frames).flat_map(frame).collect::<Vec<_>>()).expect("a writable folder");
+    render(&format!(
+        "filesrc location={} ! rawvideoparse format=gray8 width=320 height=240 framerate=10/1 ! videoconvert ! \
+         video/x-raw,format=I420 ! x264enc key-int-max=10 bframes=0 ! h264parse ! mp4mux ! filesink location={}",
+        raw.display(),
+        path.display()
+    ));
+    path
+}
+
+/// Frames after which the brightness of a [`shaded`] clip begins again.
+const SHADES: u32 = 50;
+
+/// Takes `n` frames of a [`shaded`] clip, or all, and asserts after each that the picture of the middle of the
+/// newest 16 is at most a quarter of a second from it.
+pub fn with_pictures(stream: &mut dyn Stream, n: usize) -> Vec<Frame> {
+    let tap = stream.pictures();
+    let mut frames = Vec::new();
+    while frames.len() < n {
+        let Some(frame) = take(stream, 1).expect("a good clip").pop() else { break };
+        frames.push(frame);
+        let Some(first) = frames.len().checked_sub(16) else { continue };
+        let segment = &frames[first..];
+        let middle = (segment[0].stamp.pts + segment[15].stamp.pts) / 2;
+        let picture = tap.at(middle, 320).expect("a picture");
+        // Which frame it is of 50, by its luma; RGB stretches 219 steps of that to 255.
+        let number = |luma: f64| (luma - 20.0) / 4.0;
+        let shown = number(f64::from(picture.rgb[0]) * 219.0 / 255.0 + 16.0);
+        let asked = number(f64::from(segment[8].pixels[0])) - 0.5;
+        let off = (shown - asked).abs();
+        let off = off.min(f64::from(SHADES) - off);
+        assert!(off < 2.8, "the picture of {middle:?} is {off} frames from it");
+    }
+    frames
+}

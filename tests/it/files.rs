@@ -1,6 +1,6 @@
 //! Video files as sources: every frame, the right bytes, and one clear message for each bad file.
 
-use crate::clips::{SPEC, all, encoded, file, mp4, open, render, source, take};
+use crate::clips::{SPEC, all, encoded, file, mp4, open, render, shaded, source, take, with_pictures};
 use sigmawatch::base::SystemClock;
 use sigmawatch::config;
 use sigmawatch::frame::{FrameSpec, PixelFormat, SourceErrorKind, open_source};
@@ -159,4 +159,13 @@ fn an_integrators_description_is_played_and_a_wrong_one_named() {
     }
     let absent = config::Gst { pipeline: "../etc/passwd".into(), ..file(&clip) };
     assert_eq!(source(absent).err().map(|e| e.kind), Some(SourceErrorKind::Setup));
+}
+
+#[test]
+fn the_picture_of_a_moment_is_near_it_and_holding_pictures_starves_no_decoder() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut stream = open(file(shaded(dir.path(), 400)), &SPEC).expect("it opens");
+    let frames = with_pictures(stream.as_mut(), usize::MAX);
+    assert_eq!(frames.len(), 400);
+    assert!(frames.iter().all(|f| f.run == 0), "no frame was lost");
 }

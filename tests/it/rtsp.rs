@@ -1,6 +1,6 @@
 //! Live cameras over RTSP: the same frames as the file, and every way to lose a camera.
 
-use crate::clips::{SPEC, all, file, mp4, open, source, take};
+use crate::clips::{SPEC, all, file, mp4, open, shaded, source, take, with_pictures};
 use crate::rtsp_camera::{Login, RtspCamera};
 use sigmawatch::base::SystemClock;
 use sigmawatch::config::{self, Transport};
@@ -178,4 +178,12 @@ fn a_host_that_accepts_and_says_nothing_is_given_up() {
     let link = watch(camera(format!("rtsp://127.0.0.1:{port}/stream")), Duration::from_secs(1));
     let kind = link.lost().kind;
     assert!(matches!(kind, SourceErrorKind::Unreachable | SourceErrorKind::Stalled), "{kind}");
+}
+
+#[test]
+fn the_picture_of_a_moment_is_near_it_on_a_live_camera() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let server = RtspCamera::serve(&shaded(dir.path(), 100));
+    let mut stream = open(camera(server.url()), &SPEC).expect("it opens");
+    assert_eq!(with_pictures(stream.as_mut(), 50).len(), 50);
 }

@@ -5,6 +5,7 @@ mod error;
 mod picture;
 mod preflight;
 mod stream;
+mod taker;
 
 use super::{FrameSpec, Source, SourceError, SourceErrorKind, Stream};
 use crate::base::Clock;

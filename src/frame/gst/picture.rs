@@ -1,36 +1,143 @@
-//! The newest decoded picture of a stream, held by reference and converted only when somebody asks.
+//! The newest decoded pictures of a stream, held by reference and converted only when somebody asks.
 
 use crate::base::Timestamp;
 use crate::frame::{Picture, PictureTap};
 use gstreamer as gst;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Holds one decoded buffer; the streaming thread replaces it at no cost.
-#[derive(Debug, Default)]
+/// Pictures are held from moments at least this far apart: every fourth at 10 frames a second, with room
+/// for timestamps that jitter.
+const SPACING: Duration = Duration::from_millis(350);
+/// Pictures held besides the newest. A segment's middle is 0.8 s old when its last frame comes, and five
+/// pictures reach back 1.6 s or more. Decoded 1080p is 3.1 MB a picture, so a camera costs at most 19 MB
+/// (4K: 75 MB) ...
+pub(super) const KEEP_PACED: usize = 5;
+/// ... and a recording that is played as fast as it is analysed, with up to five seconds waiting in the lanes
+/// between, 53 MB.
+pub(super) const KEEP_UNPACED: usize = 16;
+
+/// Memory type of GStreamer's default allocator.
+const ORDINARY_MEMORY: &str = "SystemMemory";
+
+/// Holds decoded buffers; the streaming thread replaces them at no cost.
 pub(super) struct Tap {
-    held: Mutex<Option<(gst::Buffer, video::VideoInfo, Timestamp)>>,
+    /// Presentation time of the first frame: the stream's zero.
+    first: OnceLock<Duration>,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    newest: Option<(Duration, Shot)>,
+    earlier: History<Shot>,
+}
+
+/// A decoded picture and when it came.
+#[derive(Clone)]
+struct Shot {
+    buffer: gst::Buffer,
+    info: video::VideoInfo,
+    wall: Timestamp,
 }
 
 impl Tap {
-    /// Replaces the picture held.
-    pub(super) fn hold(&self, buffer: gst::Buffer, info: video::VideoInfo, wall: Timestamp) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some((buffer, info, wall));
+    /// `keep`: pictures held besides the newest.
+    pub(super) fn new(keep: usize) -> Self {
+        let earlier = History { keep, taken: VecDeque::with_capacity(keep) };
+        Self { first: OnceLock::new(), held: Mutex::new(Held { newest: None, earlier }) }
     }
+
+    /// A presentation time of the stream's, counted from its first frame.
+    pub(super) fn since_start(&self, pts: Duration) -> Duration {
+        pts.saturating_sub(*self.first.get_or_init(|| pts))
+    }
+
+    /// Holds the newest picture by reference, and now and then one for later.
+    pub(super) fn hold(&self, buffer: gst::Buffer, info: &video::VideoInfo, pts: Duration, wall: Timestamp) {
+        let pts = self.since_start(pts);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.earlier.wants(pts)
+            && let Some(buffer) = keepable(&buffer)
+        {
+            held.earlier.put(pts, Shot { buffer, info: info.clone(), wall });
+        }
+        held.newest = Some((pts, Shot { buffer, info: info.clone(), wall }));
+    }
+}
+
+/// The picture as it may be held for seconds. Software decoders write into ordinary memory and allocate more
+/// when some of it is held: a reference will do. Drivers of cameras and hardware decoders have a fixed
+/// number of buffers and stall when they do not get them back: a copy, two or three times a second.
+fn keepable(buffer: &gst::Buffer) -> Option<gst::Buffer> {
+    if buffer.iter_memories().all(|memory| memory.is_type(ORDINARY_MEMORY)) {
+        return Some(buffer.clone());
+    }
+    buffer.copy_deep().inspect_err(|e| tracing::warn!("a decoded picture cannot be copied: {e}")).ok()
 }
 
 impl PictureTap for Tap {
     fn latest(&self, max_width: u32) -> Option<Picture> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (buffer, info, wall) = held?;
-        match convert(&buffer, &info, max_width) {
-            Ok((width, height, rgb)) => Some(Picture { width, height, rgb, wall }),
+        let (_, shot) = self.held.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()?;
+        shot.convert(max_width)
+    }
+
+    fn at(&self, pts: Duration, max_width: u32) -> Option<Picture> {
+        let shot = {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let newest = held.newest.as_ref()?;
+            match held.earlier.nearest(pts) {
+                Some((at, shot)) if at.abs_diff(pts) <= newest.0.abs_diff(pts) => shot.clone(),
+                _ => newest.1.clone(),
+            }
+        };
+        shot.convert(max_width)
+    }
+}
+
+impl Shot {
+    fn convert(&self, max_width: u32) -> Option<Picture> {
+        match convert(&self.buffer, &self.info, max_width) {
+            Ok((width, height, rgb)) => Some(Picture { width, height, rgb, wall: self.wall }),
             Err(e) => {
-                tracing::warn!("the newest picture cannot be converted: {e}");
+                tracing::warn!("a picture cannot be converted: {e}");
                 None
             }
         }
+    }
+}
+
+/// The newest few things of a stream that are at least [`SPACING`] apart.
+struct History<T> {
+    keep: usize,
+    /// With their moments, oldest first.
+    taken: VecDeque<(Duration, T)>,
+}
+
+impl<T> History<T> {
+    /// Whether the thing of this moment is one to put in.
+    fn wants(&mut self, pts: Duration) -> bool {
+        let Some(&(last, _)) = self.taken.back() else { return true };
+        if pts < last {
+            // The stream's time began anew; what was taken has no place in it.
+            self.taken.clear();
+        }
+        pts < last || pts - last >= SPACING
+    }
+
+    /// Puts in what was wanted; the oldest goes when there are `keep` already.
+    fn put(&mut self, pts: Duration, thing: T) {
+        if self.taken.len() == self.keep {
+            self.taken.pop_front();
+        }
+        self.taken.push_back((pts, thing));
+    }
+
+    fn nearest(&self, pts: Duration) -> Option<(Duration, &T)> {
+        let nearest = self.taken.iter().min_by_key(|(at, _)| at.abs_diff(pts));
+        nearest.map(|(at, thing)| (*at, thing))
     }
 }
 
@@ -62,4 +169,51 @@ fn convert(
         rgb.extend_from_slice(&row[..width as usize * 3]);
     }
     Ok((width, height, rgb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Shows a history the frames of these moments; each is its own moment.
+    fn shown(moments: impl IntoIterator<Item = u64>) -> History<u64> {
+        let mut history = History { keep: KEEP_PACED, taken: VecDeque::new() };
+        for at in moments {
+            if history.wants(ms(at)) {
+                history.put(ms(at), at);
+            }
+        }
+        history
+    }
+
+    fn taken(history: &History<u64>) -> Vec<u64> {
+        history.taken.iter().map(|(_, at)| *at).collect()
+    }
+
+    #[test]
+    fn moments_are_spaced_and_the_oldest_go() {
+        assert_eq!(taken(&shown((0..40).map(|i| i * 100))), [2000, 2400, 2800, 3200, 3600]);
+        assert_eq!(taken(&shown([0, 90, 210, 290, 410, 480, 600, 770])), [0, 410, 770], "jitter");
+        assert_eq!(taken(&shown([0, 1000, 2000])), [0, 1000, 2000], "a slow camera");
+    }
+
+    #[test]
+    fn time_that_goes_back_begins_anew() {
+        assert_eq!(taken(&shown([5000, 5400, 5800, 100, 200, 500])), [100, 500]);
+    }
+
+    #[test]
+    fn the_nearest_is_within_a_fifth_of_a_second_over_a_segment_and_its_latency() {
+        let history = shown((0..40).map(|i| i * 100));
+        for asked in (2000..=3600).step_by(50) {
+            let (at, _) = history.nearest(ms(asked)).expect("not empty");
+            assert!(at.abs_diff(ms(asked)) <= ms(200), "{asked}: {at:?}");
+        }
+        assert_eq!(history.nearest(ms(0)).map(|n| *n.1), Some(2000), "what is gone has a neighbour");
+        assert!(shown([]).nearest(ms(0)).is_none());
+    }
 }

@@ -1,47 +1,36 @@
 //! A playing pipeline as a stream of frames.
 
 use super::description::Elements;
-use super::picture::Tap;
+use super::picture::{KEEP_PACED, KEEP_UNPACED, Tap};
+use super::taker::{Arrival, Taker};
 use super::{Counters, error};
 use crate::base::Clock;
 use crate::config::{self, Transport};
 use crate::frame::thin::Thinner;
 use crate::frame::{
-    Frame, FrameSpec, Next, PictureTap, PixelFormat, SourceError, SourceErrorKind, Stamp, Stream, StreamInfo,
+    Frame, FrameSpec, Next, PictureTap, PixelFormat, SourceError, SourceErrorKind, Stream, StreamInfo,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
-use gstreamer_app as app;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Frames between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
-/// oldest, which is counted and breaks the run.
-const LANE: usize = 8;
 /// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Disconnecting may take this long; then the connection is left to die by itself.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// 8-bit formats whose first plane is the luma, in rows: no conversion is needed to take it.
 const LUMA_FIRST: [&str; 7] = ["I420", "NV12", "YV12", "NV21", "Y42B", "Y444", "GRAY8"];
 
-/// A frame on its way out of GStreamer's thread.
-struct Arrival {
-    stamp: Stamp,
-    new_run: bool,
-    pixels: Arc<[u8]>,
-}
-
 /// What GStreamer's threads find out and ours tells.
-#[derive(Default)]
-struct Shared {
-    tap: Arc<Tap>,
+pub(super) struct Shared {
+    pub tap: Arc<Tap>,
     info: Mutex<StreamInfo>,
-    dropped: AtomicU64,
-    closing: AtomicBool,
+    pub dropped: AtomicU64,
+    pub closing: AtomicBool,
 }
 
 /// A playing pipeline.
@@ -69,7 +58,14 @@ impl GstStream {
         counters: Arc<Counters>,
     ) -> Result<Self, SourceError> {
         let Elements { pipeline, source, thin, size, frames } = elements;
-        let shared = Arc::new(Shared::default());
+        // What is not paced may be analysed several seconds after it was decoded.
+        let paced = config.live || config.real_time;
+        let shared = Arc::new(Shared {
+            tap: Arc::new(Tap::new(if paced { KEEP_PACED } else { KEEP_UNPACED })),
+            info: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        });
         if let Some(source) = source {
             set_source(&source, config);
         }
@@ -77,23 +73,11 @@ impl GstStream {
         watch_decoders(&pipeline, &shared);
         thin_out(&thin, spec, &shared, Arc::clone(&clock));
 
-        let (send, lane) = crossbeam_channel::bounded(LANE);
         frames.set_property("sync", !config.live && config.real_time);
         frames.set_property("max-buffers", 1u32);
         frames.set_property("drop", false);
         frames.set_property("enable-last-sample", false);
-        let oldest = config.live.then(|| lane.clone());
-        let take = Taker {
-            send,
-            oldest,
-            shared: Arc::clone(&shared),
-            counters: Arc::clone(&counters),
-            clock,
-            format: spec.format,
-            bytes: spec.frame_bytes(),
-            first: None,
-        };
-        frames.set_callbacks(take.callbacks());
+        let lane = Taker::attach(&frames, spec, config.live, clock, &shared, &counters);
 
         let run = counters.run.fetch_add(1, Relaxed);
         let mut stream = Self {
@@ -313,7 +297,7 @@ fn codec_name(caps: &gst::StructureRef) -> Option<String> {
     })
 }
 
-/// Drops the frames that are not analysed, marks broken runs, and keeps the newest picture.
+/// Drops the frames that are not analysed, marks broken runs, and shows the tap the pictures of the others.
 fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: Arc<dyn Clock>) {
     let shared = Arc::clone(shared);
     let state = Mutex::new((Thinner::new(spec.fps), None::<(gst::Caps, video::VideoInfo)>));
@@ -345,7 +329,8 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: 
             }
         }
         if let Some((_, info)) = known {
-            shared.tap.hold(buffer.clone(), info.clone(), clock.now());
+            let pts = buffer.pts().map_or(kept.pts, Duration::from);
+            shared.tap.hold(buffer.clone(), info, pts, clock.now());
         }
         gst::PadProbeReturn::Ok
     });
@@ -355,91 +340,4 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: 
 fn interval(info: &video::VideoInfo) -> Option<Duration> {
     let fps = f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1));
     (fps > 0.0).then(|| Duration::from_secs_f64(1.0 / fps))
-}
-
-/// Takes scaled pictures out of the appsink, in GStreamer's thread.
-struct Taker {
-    send: Sender<Arrival>,
-    /// The other end of the lane, to drop the oldest frame of a live camera.
-    oldest: Option<Receiver<Arrival>>,
-    shared: Arc<Shared>,
-    counters: Arc<Counters>,
-    clock: Arc<dyn Clock>,
-    format: PixelFormat,
-    bytes: usize,
-    /// Presentation time of the first frame: the stream's zero.
-    first: Option<Duration>,
-}
-
-impl Taker {
-    fn callbacks(mut self) -> app::AppSinkCallbacks {
-        app::AppSinkCallbacks::builder()
-            .new_sample(move |sink| {
-                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                self.take(&sample)
-            })
-            .build()
-    }
-
-    fn take(&mut self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let pixels = pixels(sample, self.format).ok_or(gst::FlowError::Error)?;
-        if pixels.len() != self.bytes {
-            tracing::error!("a picture of {} bytes came instead of {}", pixels.len(), self.bytes);
-            return Err(gst::FlowError::NotNegotiated);
-        }
-        let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
-        let pts = buffer.pts().map(Duration::from).unwrap_or_default();
-        let first = *self.first.get_or_insert(pts);
-        let stamp = Stamp {
-            seq: self.counters.seq.fetch_add(1, Relaxed),
-            pts: pts.saturating_sub(first),
-            wall: self.clock.now(),
-            received: self.clock.monotonic(),
-        };
-        let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
-        self.put(Arrival { stamp, new_run, pixels })
-    }
-
-    /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.
-    fn put(&self, mut arrival: Arrival) -> Result<gst::FlowSuccess, gst::FlowError> {
-        loop {
-            if self.shared.closing.load(Relaxed) {
-                return Err(gst::FlowError::Flushing);
-            }
-            arrival = match &self.oldest {
-                Some(oldest) => match self.send.try_send(arrival) {
-                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
-                    Err(TrySendError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
-                    Err(TrySendError::Full(arrival)) => {
-                        if oldest.try_recv().is_ok() {
-                            self.shared.dropped.fetch_add(1, Relaxed);
-                        }
-                        arrival
-                    }
-                },
-                None => match self.send.send_timeout(arrival, LOOK) {
-                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
-                    Err(SendTimeoutError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
-                    Err(SendTimeoutError::Timeout(arrival)) => arrival,
-                },
-            };
-        }
-    }
-}
-
-/// The picture's bytes, rows packed: the first plane, whose samples are luma or RGB.
-fn pixels(sample: &gst::Sample, format: PixelFormat) -> Option<Arc<[u8]>> {
-    let info = video::VideoInfo::from_caps(sample.caps()?).ok()?;
-    let frame = video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
-    let plane = frame.plane_data(0).ok()?;
-    let row = info.width() as usize * format.bytes_per_pixel();
-    let stride = *frame.plane_stride().first()? as usize;
-    if stride == row {
-        return plane.get(..row * info.height() as usize).map(Arc::from);
-    }
-    let mut packed = Vec::with_capacity(row * info.height() as usize);
-    for line in plane.chunks(stride).take(info.height() as usize) {
-        packed.extend_from_slice(line.get(..row)?);
-    }
-    Some(packed.into())
 }

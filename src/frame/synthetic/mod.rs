@@ -138,6 +138,7 @@ impl Source for Synthetic {
             dropped: 0,
             tap: Arc::new(Tap {
                 plaza: Arc::clone(&self.plaza),
+                first,
                 newest: Mutex::default(),
                 empty: Mutex::default(),
             }),
@@ -237,9 +238,11 @@ impl Stream for Playing {
     }
 }
 
-/// Renders the newest frame in colour when somebody asks.
+/// Renders a frame in colour when somebody asks.
 struct Tap {
     plaza: Arc<Plaza>,
+    /// The frame that the stream began with.
+    first: u64,
     newest: Mutex<Option<(u64, Timestamp)>>,
     /// The plaza without anybody, in the size that was asked for last.
     empty: Mutex<Option<Canvas>>,
@@ -248,6 +251,19 @@ struct Tap {
 impl PictureTap for Tap {
     fn latest(&self, max_width: u32) -> Option<Picture> {
         let (frame, wall) = (*self.newest.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(self.render(frame, wall, max_width))
+    }
+
+    fn at(&self, pts: Duration, max_width: u32) -> Option<Picture> {
+        let (newest, wall) = (*self.newest.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let frame = (self.first + (pts.as_secs_f64() * PLAZA_FPS as f64).round() as u64).min(newest);
+        let before = Duration::from_millis((newest - frame) * 1000 / PLAZA_FPS);
+        Some(self.render(frame, wall.checked_sub(before).unwrap_or(wall), max_width))
+    }
+}
+
+impl Tap {
+    fn render(&self, frame: u64, wall: Timestamp, max_width: u32) -> Picture {
         let width = max_width.clamp(1, WIDTH);
         let height = (width * HEIGHT / WIDTH).max(1);
         let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,7 +271,7 @@ impl PictureTap for Tap {
         empty.take_if(|e| (e.width, e.height) != (width as usize, height as usize));
         let empty = empty.get_or_insert_with(|| self.plaza.empty(width, height));
         let rgb = self.plaza.render(frame, empty, PixelFormat::Rgb8);
-        Some(Picture { width, height, rgb, wall })
+        Picture { width, height, rgb, wall }
     }
 }
 
@@ -378,5 +394,23 @@ mod tests {
         let (full, small) = (tap.latest(4000).expect("a picture"), tap.latest(320).expect("a picture"));
         assert_eq!((full.width, full.height, full.rgb.len()), (640, 360, 640 * 360 * 3));
         assert_eq!((small.width, small.height, small.rgb.len()), (320, 180, 320 * 180 * 3));
+    }
+    #[test]
+    fn the_picture_of_a_moment_is_that_frame() {
+        let clock = clock();
+        let mut source = plaza(false, &clock);
+        drop(source.open(&SPEC).map(|mut stream| frame(stream.as_mut())));
+        let mut stream = source.open(&SPEC).expect("it opens");
+        let tap = stream.pictures();
+        assert!(tap.at(Duration::ZERO, 640).is_none());
+        (0..30).for_each(|_| drop(frame(stream.as_mut())));
+        let plaza = Plaza::new(7);
+        let empty = plaza.empty(640, 360);
+        // The second stream begins with the plaza's frame 1.
+        for (asked, shown) in [(0, 1), (1210, 13), (1260, 14), (2900, 30), (99_000, 30)] {
+            let picture = tap.at(Duration::from_millis(asked), 640).expect("a picture");
+            assert!(picture.rgb == plaza.render(shown, &empty, PixelFormat::Rgb8), "{asked} ms: not {shown}");
+            assert_eq!(picture.wall.as_millisecond(), 100 * (shown as i64 - 1), "{asked} ms");
+        }
     }
 }

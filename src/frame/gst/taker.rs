@@ -1,0 +1,132 @@
+//! Analysed frames out of the appsink, from GStreamer's thread into a bounded lane.
+
+use super::Counters;
+use super::stream::{LOOK, Shared};
+use crate::base::Clock;
+use crate::frame::{FrameSpec, PixelFormat, Stamp};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
+use gstreamer as gst;
+use gstreamer_app as app;
+use gstreamer_video as video;
+use gstreamer_video::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Frames between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
+/// oldest, which is counted and breaks the run.
+const LANE: usize = 8;
+
+/// A frame on its way out of GStreamer's thread.
+pub(super) struct Arrival {
+    pub stamp: Stamp,
+    pub new_run: bool,
+    pub pixels: Arc<[u8]>,
+}
+
+/// Takes scaled pictures out of the appsink, in GStreamer's thread.
+pub(super) struct Taker {
+    send: Sender<Arrival>,
+    /// The other end of the lane, to drop the oldest frame of a live camera.
+    oldest: Option<Receiver<Arrival>>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    format: PixelFormat,
+    bytes: usize,
+}
+
+impl Taker {
+    /// Has every picture that reaches `sink` put into the lane that is given back.
+    pub(super) fn attach(
+        sink: &app::AppSink,
+        spec: &FrameSpec,
+        live: bool,
+        clock: Arc<dyn Clock>,
+        shared: &Arc<Shared>,
+        counters: &Arc<Counters>,
+    ) -> Receiver<Arrival> {
+        let (send, lane) = crossbeam_channel::bounded(LANE);
+        let taker = Self {
+            send,
+            oldest: live.then(|| lane.clone()),
+            shared: Arc::clone(shared),
+            counters: Arc::clone(counters),
+            clock,
+            format: spec.format,
+            bytes: spec.frame_bytes(),
+        };
+        sink.set_callbacks(taker.callbacks());
+        lane
+    }
+
+    fn callbacks(self) -> app::AppSinkCallbacks {
+        app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                self.take(&sample)
+            })
+            .build()
+    }
+
+    fn take(&self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let pixels = pixels(sample, self.format).ok_or(gst::FlowError::Error)?;
+        if pixels.len() != self.bytes {
+            tracing::error!("a picture of {} bytes came instead of {}", pixels.len(), self.bytes);
+            return Err(gst::FlowError::NotNegotiated);
+        }
+        let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
+        let pts = buffer.pts().map(Duration::from).unwrap_or_default();
+        let stamp = Stamp {
+            seq: self.counters.seq.fetch_add(1, Relaxed),
+            pts: self.shared.tap.since_start(pts),
+            wall: self.clock.now(),
+            received: self.clock.monotonic(),
+        };
+        let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        self.put(Arrival { stamp, new_run, pixels })
+    }
+
+    /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.
+    fn put(&self, mut arrival: Arrival) -> Result<gst::FlowSuccess, gst::FlowError> {
+        loop {
+            if self.shared.closing.load(Relaxed) {
+                return Err(gst::FlowError::Flushing);
+            }
+            arrival = match &self.oldest {
+                Some(oldest) => match self.send.try_send(arrival) {
+                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Err(TrySendError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
+                    Err(TrySendError::Full(arrival)) => {
+                        if oldest.try_recv().is_ok() {
+                            self.shared.dropped.fetch_add(1, Relaxed);
+                        }
+                        arrival
+                    }
+                },
+                None => match self.send.send_timeout(arrival, LOOK) {
+                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Err(SendTimeoutError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
+                    Err(SendTimeoutError::Timeout(arrival)) => arrival,
+                },
+            };
+        }
+    }
+}
+
+/// The picture's bytes, rows packed: the first plane, whose samples are luma or RGB.
+fn pixels(sample: &gst::Sample, format: PixelFormat) -> Option<Arc<[u8]>> {
+    let info = video::VideoInfo::from_caps(sample.caps()?).ok()?;
+    let frame = video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
+    let plane = frame.plane_data(0).ok()?;
+    let row = info.width() as usize * format.bytes_per_pixel();
+    let stride = *frame.plane_stride().first()? as usize;
+    if stride == row {
+        return plane.get(..row * info.height() as usize).map(Arc::from);
+    }
+    let mut packed = Vec::with_capacity(row * info.height() as usize);
+    for line in plane.chunks(stride).take(info.height() as usize) {
+        packed.extend_from_slice(line.get(..row)?);
+    }
+    Some(packed.into())
+}
