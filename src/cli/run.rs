@@ -1,6 +1,6 @@
 //! `sigmawatch run`: the daemon.
 
-use crate::config;
+use super::check;
 use crate::daemon::{self, Stop};
 use crate::telemetry::{LogFormat, init_log};
 use anyhow::{Context, Result};
@@ -32,10 +32,11 @@ pub struct Args {
 }
 
 /// # Errors
-/// [`config::Invalid`] when the configuration is bad; otherwise why the daemon could not start.
+/// [`config::Invalid`](crate::config::Invalid) when the configuration, or a model that it names, is bad;
+/// otherwise why the daemon could not start.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let format = if args.json { LogFormat::Json } else { LogFormat::Text };
-    let loaded = config::load(&args.config)?;
+    let loaded = check::load(&args.config)?;
     init_log(format, LOG_FILTER)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
