@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test fmt lint install
+.PHONY: help setup run build test bench figures fmt lint install
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -9,17 +9,20 @@ ETC ?= /etc
 UNITS ?= $(ETC)/systemd/system
 
 # Where rustup puts cargo, for shells that have not read its profile yet.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+# A variable's text as one word of the shell, whatever it holds.
+quoted = '$(subst ','\'',$(value $(1)))'
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: ## Install what is missing: system packages, ONNX Runtime
+setup: ## Install what is missing: system packages, Rust, ONNX Runtime
 	scripts/setup run
 
 run: setup ## Build and start the daemon [CONFIG=config.toml]
 	$(CARGO) build --release --locked
-	target/release/sigmawatch run --config $(CONFIG)
+	target/release/sigmawatch run --config $(call quoted,CONFIG)
 
 build: setup ## Build the program (target/release/sigmawatch)
 	$(CARGO) build --release --locked
@@ -29,6 +32,14 @@ test: ## Set up, check format and lints, run every test
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
+
+bench: ## Measure the whole path against decoding alone
+	scripts/setup test
+	$(CARGO) bench --locked --bench bench
+
+figures: ## Measure what the program promises
+	scripts/setup test
+	$(CARGO) bench --locked --bench figures
 
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -18,7 +18,8 @@ impl Machine {
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup");
         std::fs::copy(script, machine.dir.path().join("scripts/setup")).expect("scripts/setup");
-        let tools = "bash cat cut dirname env grep head ln ls mkdir mktemp mv rm sed sha256sum sort";
+        let tools =
+            "bash cat chmod cut dirname env grep head ln ls mkdir mktemp mv rm sed sh sha256sum sort touch";
         for tool in tools.split(' ') {
             let found =
                 ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(tool)).find(|path| path.exists());
@@ -65,8 +66,9 @@ impl Machine {
             .expect("bash")
     }
 
-    fn apt_log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("apt.log")).unwrap_or_default()
+    /// What a program has written down, if anything.
+    fn read(&self, log: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(log)).unwrap_or_default()
     }
 }
 
@@ -104,7 +106,7 @@ fn without_root_or_sudo_it_says_what_root_would_run() {
         &machine.setup("run"),
         &["neither root nor is there sudo", "apt-get install --no-install-recommends", "libgstreamer1.0-dev"],
     );
-    assert_eq!(machine.apt_log(), "");
+    assert_eq!(machine.read("apt.log"), "");
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn sudo_is_used_where_there_is_one_and_tests_need_more() {
     for (what, extra) in [("run", false), ("test", true)] {
         let machine = Machine::bare().debian().with("sudo", "exec \"$@\"").with_pip("no wheel");
         assert_gave_up(&machine.setup(what), &["is not the file that was pinned"]);
-        let log = machine.apt_log();
+        let log = machine.read("apt.log");
         let lines: Vec<&str> = log.lines().collect();
         assert!(lines.len() == 2 && lines[0].ends_with(" update"), "{log}");
         assert!(lines[1].contains("install -y --no-install-recommends "), "{log}");
@@ -127,7 +129,7 @@ fn only_what_is_missing_is_installed() {
     let machine =
         Machine::bare().debian().with("id", "echo 0").with("dpkg-query", installed).with_pip("no wheel");
     machine.setup("run");
-    let log = machine.apt_log();
+    let log = machine.read("apt.log");
     assert!(log.ends_with("--no-install-recommends pkg-config\n"), "{log}");
 }
 
@@ -143,13 +145,104 @@ fn a_wheel_with_another_hash_is_not_used() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A cargo script of this version.
+fn cargo(version: &str) -> String {
+    format!("echo 'cargo {version} (abc 2026-10-01)'")
+}
+
+/// An installer that writes down what it is asked and brings a cargo, as Rust's own does.
+const INSTALLER: &str = "cat <<'END'\n\
+    echo \"$*\" >installer.log\n\
+    mkdir -p .cargo/bin\n\
+    printf '#!/usr/bin/env bash\\necho \"cargo 1.95.0 (abc)\"\\n' >.cargo/bin/cargo\n\
+    chmod +x .cargo/bin/cargo\n\
+    END";
+
 #[test]
-fn an_old_or_missing_rust_is_explained() {
-    let machine = Machine::bare().with("cargo", "echo 'cargo 1.63.0'");
-    assert_gave_up(&machine.setup("run"), &["Rust 1.63 is too old", "rustup update"]);
-    let machine = Machine::bare();
-    std::fs::remove_file(machine.dir.path().join("bin/cargo")).expect("cargo");
-    assert_gave_up(&machine.setup("run"), &["Rust 1.95 or later is missing", "https://sh.rustup.rs"]);
+fn a_missing_rust_is_fetched_from_its_own_project() {
+    // Debian's own cargo is too old, and what the installer brings goes before it.
+    for old in ["exit 127", &cargo("1.63.0")] {
+        let machine = Machine::bare().debian().with("id", "echo 0").with("cargo", old).with_pip("no wheel");
+        let machine = machine.with("curl", &format!("echo \"$*\" >curl.log\n{INSTALLER}"));
+        assert_gave_up(&machine.setup("run"), &["is not the file that was pinned"]);
+        assert!(machine.read("curl.log").contains("--proto =https"), "{}", machine.read("curl.log"));
+        assert!(machine.read("curl.log").ends_with("https://sh.rustup.rs\n"));
+        let asked = machine.read("installer.log");
+        assert!(asked.starts_with("-y --no-modify-path --profile minimal"), "{asked}");
+        assert!(asked.ends_with("--default-toolchain 1.95.0\n"), "{asked}");
+        assert!(!machine.read("apt.log").contains("curl"));
+    }
+}
+
+#[test]
+fn a_rust_that_cannot_be_fetched_is_explained() {
+    let bare = || Machine::bare().debian().with("id", "echo 0").with("cargo", "exit 127");
+    let output = bare().with("curl", "echo 'curl: (6) no such host' >&2; exit 6").setup("run");
+    let parts = ["no such host", "Rust 1.95 or later is needed", "cannot be fetched", "by hand"];
+    assert_gave_up(&output, &parts);
+    let machine = bare().with("curl", "echo 'exit 3'");
+    assert_gave_up(&machine.setup("run"), &["its installer failed"]);
+    // Where curl is missing too, apt brings it.
+    let machine = bare();
+    machine.setup("run");
+    assert!(machine.read("apt.log").ends_with(" curl\n"), "{}", machine.read("apt.log"));
+}
+
+#[test]
+fn an_old_rust_of_rustup_is_left_alone_and_the_pinned_one_put_beside_it() {
+    let rustup = "echo \"$*\" >>rustup.log\n\
+        case $1 in run) exit 1 ;; override) touch overridden ;; esac";
+    let switching = "[ -e overridden ] && echo 'cargo 1.95.0 (abc)' || echo 'cargo 1.80.0 (abc)'";
+    let machine = Machine::bare().debian().with("id", "echo 0").with_pip("no wheel");
+    let machine = machine.with("cargo", switching).with("rustup", rustup);
+    assert_gave_up(&machine.setup("run"), &["is not the file that was pinned"]);
+    let log = machine.read("rustup.log");
+    assert!(log.contains("toolchain install 1.95.0 --profile minimal --component clippy,rustfmt"), "{log}");
+    assert!(log.ends_with("override set 1.95.0\n"), "{log}");
+    // A cargo that hides rustup's is named.
+    let machine = Machine::bare().debian().with("id", "echo 0").with("rustup", "");
+    let machine = machine.with("cargo", &cargo("1.80.0"));
+    assert_gave_up(&machine.setup("run"), &["cargo here is still 1.80", "RUSTUP_TOOLCHAIN"]);
+}
+
+#[test]
+fn a_rust_that_is_new_enough_is_used_as_it_is_and_tests_need_its_lints() {
+    let no_lints = "[ $1 = --version ] && echo 'cargo 1.97.0 (abc)'";
+    let machine =
+        || Machine::bare().debian().with("id", "echo 0").with("cargo", no_lints).with_pip("no wheel");
+    let rustup = "echo \"$*\" >>rustup.log";
+    let without = machine().with("rustup", rustup);
+    assert_gave_up(&without.setup("run"), &["is not the file that was pinned"]);
+    assert_eq!(without.read("rustup.log"), "");
+    assert_gave_up(&without.setup("test"), &["is not the file that was pinned"]);
+    assert_eq!(without.read("rustup.log"), "component add rustfmt clippy\n");
+    assert_gave_up(&machine().setup("test"), &["`cargo fmt` or `cargo clippy` is missing"]);
+}
+
+#[test]
+fn the_pinned_rust_is_what_the_crate_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = std::fs::read_to_string(root.join("scripts/setup")).expect("scripts/setup");
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    assert!(script.contains(&format!("\nrust_needed={needed}\n")), "{needed}");
+    assert!(script.contains(&format!("\nrust_pinned={needed}")), "{needed}");
+}
+
+#[test]
+fn make_hands_the_name_of_a_configuration_on_as_it_is() {
+    for name in ["mine.toml", "my camera's \"gate\" & $HOME `id`.toml"] {
+        let output = Command::new("make")
+            .args(["--dry-run", "--no-print-directory", "run", &format!("CONFIG={name}")])
+            .env_remove("MAKEFLAGS")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("make");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last =
+            said.lines().last().expect("a command").replace("target/release/sigmawatch", "printf '%s\\n'");
+        let words = Command::new("bash").args(["-c", &last]).output().expect("bash").stdout;
+        assert_eq!(String::from_utf8_lossy(&words), format!("run\n--config\n{name}\n"), "{said}");
+    }
 }
 
 #[test]
