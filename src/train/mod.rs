@@ -66,8 +66,8 @@ pub struct LearnConfig {
 }
 
 impl LearnConfig {
-    /// The first training only finds what to drop.
-    pub const FIRST_SHARE: f64 = 0.4;
+    /// Share of the steps for each model that leaves a block of time out.
+    pub const BLOCK_SHARE: f64 = 0.5;
 }
 
 impl Default for LearnConfig {

@@ -1,48 +1,38 @@
-//! Time blocks that are left out of learning, to calibrate on.
+//! Time blocks that take turns at being left out of learning: what a model says of a block it never saw.
 
 use super::Sample;
 
-/// Blocks are about this long, so that they hold more than one moment's neighbours, ...
-const BLOCK_SECONDS: f64 = 8.0;
-/// ... but there are at least and at most so many of them.
-const BLOCKS: (usize, usize) = (5, 20);
-/// Every fifth block is left out.
-const EVERY: usize = 5;
-/// Which of each five: one in the middle has neighbours in time on both sides.
-const WHICH: usize = 2;
+/// Blocks of time. Few and long: neighbours in time show the same people, so that short blocks between
+/// learned ones would flatter the model.
+pub const BLOCKS: usize = 3;
 
 /// Indices into the samples, in order of time.
 #[derive(Debug, PartialEq)]
 pub struct Split {
     pub learn: Vec<usize>,
-    pub calibrate: Vec<usize>,
+    pub left_out: Vec<usize>,
 }
 
-/// Cuts the samples, which are in order of time, into blocks of equal numbers.
+/// Leaves each block of the samples, which are in order of time, out once.
 ///
 /// Samples closer than `guard` seconds to one that is left out, in the same run, share frames with it and
 /// are used for neither.
-pub fn split(samples: &[Sample], guard: f64) -> Split {
+pub fn splits(samples: &[Sample], guard: f64) -> Vec<Split> {
+    (0..BLOCKS).map(|block| split(samples, guard, block)).collect()
+}
+
+fn split(samples: &[Sample], guard: f64, block: usize) -> Split {
     let n = samples.len();
-    let seconds = match (samples.first(), samples.last()) {
-        (Some(first), Some(last)) => last.time - first.time,
-        _ => 0.0,
+    let left_out: Vec<usize> = (0..n).filter(|i| i * BLOCKS / n == block).collect();
+    let (Some(&first), Some(&last)) = (left_out.first(), left_out.last()) else {
+        return Split { learn: vec![], left_out };
     };
-    let blocks = ((seconds / BLOCK_SECONDS) as usize).clamp(BLOCKS.0, BLOCKS.1);
-    let left_out = |i: usize| (i * blocks / n) % EVERY == WHICH;
-    let calibrate: Vec<usize> = (0..n).filter(|i| left_out(*i)).collect();
-    let shares_frames = |i: usize| {
-        // In order of time, so only the nearest ones on either side matter.
-        let at = calibrate.partition_point(|c| *c < i);
-        let near = |c: Option<&usize>| {
-            c.is_some_and(|&c| {
-                samples[c].run == samples[i].run && (samples[c].time - samples[i].time).abs() < guard
-            })
-        };
-        near(calibrate.get(at)) || near(at.checked_sub(1).and_then(|before| calibrate.get(before)))
+    let near = |i: usize, edge: usize| {
+        samples[i].run == samples[edge].run && (samples[i].time - samples[edge].time).abs() < guard
     };
-    let learn = (0..n).filter(|i| !left_out(*i) && !shares_frames(*i)).collect();
-    Split { learn, calibrate }
+    let learn =
+        (0..n).filter(|i| !(first..=last).contains(i) && !near(*i, first) && !near(*i, last)).collect();
+    Split { learn, left_out }
 }
 
 #[cfg(test)]
@@ -60,25 +50,28 @@ mod tests {
     #[test]
     fn nothing_learned_from_shares_frames_with_what_is_left_out() {
         let samples = samples(400, 0.4, 400);
-        let split = split(&samples, 2.0);
-        assert!((80..90).contains(&split.calibrate.len()), "{}", split.calibrate.len());
-        for &l in &split.learn {
-            for &c in &split.calibrate {
-                assert!((samples[l].time - samples[c].time).abs() >= 2.0);
+        for split in splits(&samples, 2.0) {
+            for &l in &split.learn {
+                for &c in &split.left_out {
+                    assert!((samples[l].time - samples[c].time).abs() >= 2.0);
+                }
             }
+            assert!(split.learn.len() > 250, "{}", split.learn.len());
         }
-        assert!(split.learn.len() > 270, "{}", split.learn.len());
+    }
+
+    #[test]
+    fn every_sample_is_left_out_once() {
+        let mut left_out: Vec<usize> =
+            splits(&samples(50, 0.4, 50), 1.0).into_iter().flat_map(|s| s.left_out).collect();
+        left_out.sort_unstable();
+        assert_eq!(left_out, (0..50).collect::<Vec<_>>());
     }
 
     #[test]
     fn other_runs_share_no_frames() {
-        let split = split(&samples(100, 1.0, 1), 5.0);
-        assert_eq!(split.learn.len() + split.calibrate.len(), 100);
-    }
-
-    #[test]
-    fn short_recordings_still_have_five_blocks() {
-        let split = split(&samples(50, 0.4, 50), 0.0);
-        assert_eq!(split.calibrate, (20..30).collect::<Vec<_>>());
+        for split in splits(&samples(100, 1.0, 1), 5.0) {
+            assert_eq!(split.learn.len() + split.left_out.len(), 100);
+        }
     }
 }
