@@ -5,7 +5,7 @@ use crate::config;
 use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::{Frame, FrameSpec, Next, open_source};
 use crate::infer::InferError;
-use crate::segment::{Segment, Segmenter};
+use crate::segment::{DEFAULT_STRIDE, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -18,9 +18,6 @@ use std::time::Duration;
 const ENDINGS: [&str; 9] = ["mp4", "mkv", "avi", "mov", "webm", "ts", "m4v", "mpg", "h264"];
 /// A file that gives nothing for this long is stuck.
 const STALL: Duration = Duration::from_secs(20);
-
-/// Frames between the starts of consecutive segments, where nothing else is said.
-const DEFAULT_STRIDE: u8 = 4;
 
 /// Where the machinery lies, for commands that work without a configuration.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,7 +64,7 @@ pub struct Taking {
     #[arg(
         long,
         value_name = "FRAMES",
-        default_value_t = DEFAULT_STRIDE,
+        default_value_t = DEFAULT_STRIDE as u8,
         value_parser = clap::value_parser!(u8).range(1..=16)
     )]
     stride: u8,

@@ -10,6 +10,10 @@ use std::sync::Arc;
 /// Frames in a segment, as in the method's papers.
 pub const SEGMENT_FRAMES: usize = 16;
 
+/// Frames between the starts of consecutive segments, where nothing else is said: measured on UCSD Ped2, where
+/// frame AUC falls by .01 at 8 and .04 at 16, since alerts then come later (`sigmawatch eval --stride`).
+pub const DEFAULT_STRIDE: usize = 4;
+
 /// What the extractors look at.
 #[derive(Debug, Clone)]
 pub struct Segment {

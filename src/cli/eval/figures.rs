@@ -176,8 +176,10 @@ mod tests {
         covers: Covers { width: 1.0, height: 1.0 },
     };
 
-    fn clip(frames: usize, anomalous: &[Range<usize>]) -> TestClip {
-        TestClip { path: "a.mp4".into(), frames, anomalous: anomalous.to_vec(), masks: None }
+    /// A clip with anomalous frames `from..to`.
+    fn clip(frames: usize, anomalous: &[(usize, usize)]) -> TestClip {
+        let anomalous = anomalous.iter().map(|(from, to)| *from..*to).collect();
+        TestClip { path: "a.mp4".into(), frames, anomalous, masks: None }
     }
 
     /// A segment every 8 frames with these scores.
@@ -211,10 +213,10 @@ mod tests {
 
     #[test]
     fn delay_misses_and_false_alarms_by_hand() {
-        let first = clip(88, &[24..60]);
+        let first = clip(88, &[(24, 60)]);
         // Above the limit from the second segment on (frames 8 to 23); two of three at frame 31.
         let one = scored(&first, &[0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        let second = clip(360, &[300..360]);
+        let second = clip(360, &[(300, 360)]);
         let mut scores = vec![0.0; 44];
         (scores[2], scores[3]) = (1.0, 1.0);
         let two = scored(&second, &scores);
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn areas_are_over_all_frames_and_over_recordings() {
-        let (a, b) = (clip(32, &[23..32]), clip(32, &[23..32]));
+        let (a, b) = (clip(32, &[(23, 32)]), clip(32, &[(23, 32)]));
         let figures = figures(&[scored(&a, &[0.0, 1.0, 1.0]), scored(&b, &[2.0, 3.0, 3.0])], &DETECTION);
         assert_eq!(figures.frame_auc_macro, Some(1.0), "each recording is told apart by itself");
         // Of the pairs of 18 anomalous and 16 normal frames, 9 x 8 are the wrong way round.
