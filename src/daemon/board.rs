@@ -23,10 +23,19 @@ pub struct Board {
     learn: Sender<usize>,
 }
 
+/// What never changes about a camera.
+pub struct Listed {
+    pub name: CameraName,
+    /// Without credentials.
+    pub source: String,
+    /// What the extractor's grid lies over.
+    pub covers: Covers,
+    /// Learned in place; false where the configuration names a model file.
+    pub learned: bool,
+}
+
 struct Entry {
-    name: CameraName,
-    source: String,
-    covers: Covers,
+    listed: Listed,
     facts: Mutex<Facts>,
 }
 
@@ -94,6 +103,16 @@ impl Facts {
         }
     }
 
+    /// Learning has been asked for, and begins when its turn comes: cameras learn one after the other.
+    pub fn queue_learning(&mut self) {
+        self.training = true;
+        self.learning.progress = 0.0;
+        self.learning.step = "waiting for its turn to learn".into();
+        if self.learning.state == LearningState::Armed {
+            self.learning.state = LearningState::Relearning;
+        }
+    }
+
     /// Frames a second over the window that ends now: falls towards zero when the camera goes silent.
     fn fps(&self, now: Duration) -> f64 {
         let Some(first) = self.arrivals.front() else { return 0.0 };
@@ -104,13 +123,9 @@ impl Facts {
 }
 
 impl Board {
-    /// `cameras`: name, source without credentials, and what the extractor's grid covers. `learn` should have room for every camera.
-    pub fn new(
-        cameras: Vec<(CameraName, String, Covers)>,
-        clock: Arc<dyn Clock>,
-        learn: Sender<usize>,
-    ) -> Self {
-        let entry = |(name, source, covers)| Entry { name, source, covers, facts: Mutex::new(Facts::new()) };
+    /// `learn` should have room for every camera.
+    pub fn new(cameras: Vec<Listed>, clock: Arc<dyn Clock>, learn: Sender<usize>) -> Self {
+        let entry = |listed| Entry { listed, facts: Mutex::new(Facts::new()) };
         Self {
             clock,
             cameras: cameras.into_iter().map(entry).collect(),
@@ -133,8 +148,8 @@ impl Board {
         let entry = &self.cameras[camera];
         let now = self.clock.monotonic();
         self.with(camera, |facts| CameraStatus {
-            name: entry.name.clone(),
-            source: entry.source.clone(),
+            name: entry.listed.name.clone(),
+            source: entry.listed.source.clone(),
             link: facts.link,
             problem: facts.link_problem.clone().or_else(|| facts.model_problem.clone()),
             healthy: facts.model_problem.is_none(),
@@ -149,14 +164,14 @@ impl Board {
             threshold: facts.threshold,
             last_score: facts.last_score,
             grid: facts.grid,
-            covers: entry.covers,
+            covers: entry.listed.covers,
             regions: facts.regions.clone(),
             open_event: facts.open_event.clone(),
         })
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.cameras.iter().position(|entry| &*entry.name == name)
+        self.cameras.iter().position(|entry| &*entry.listed.name == name)
     }
 }
 
@@ -177,16 +192,30 @@ impl Cameras for Board {
 
     fn learn(&self, camera: &str) -> Result<(), LearnRefused> {
         let camera = self.find(camera).ok_or(LearnRefused::NoSuchCamera)?;
-        if self.with(camera, |facts| facts.training || facts.learning.state != LearningState::Armed) {
-            return Err(LearnRefused::Busy);
+        if !self.cameras[camera].listed.learned {
+            let name = &self.cameras[camera].listed.name;
+            let problem = format!(
+                "camera `{name}` watches with a model file that the configuration names, and learns nothing in \
+                 place; set its `scorer` to \"learned\""
+            );
+            return Err(LearnRefused::Impossible(problem));
         }
-        match self.learn.try_send(camera) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(LearnRefused::Busy),
-            Err(TrySendError::Disconnected(_)) => {
-                Err(LearnRefused::Impossible("the daemon is stopping".into()))
+        // Looked at and marked in one go: of two that ask at once, one is refused.
+        self.with(camera, |facts| {
+            if facts.training || facts.learning.state != LearningState::Armed {
+                return Err(LearnRefused::Busy);
             }
-        }
+            match self.learn.try_send(camera) {
+                Ok(()) => {
+                    facts.queue_learning();
+                    Ok(())
+                }
+                Err(TrySendError::Full(_)) => Err(LearnRefused::Busy),
+                Err(TrySendError::Disconnected(_)) => {
+                    Err(LearnRefused::Impossible("the daemon is stopping".into()))
+                }
+            }
+        })
     }
 
     fn ready(&self) -> bool {
@@ -199,14 +228,14 @@ mod tests {
     use super::*;
     use crate::base::SimClock;
 
+    fn gate(learned: bool) -> Vec<Listed> {
+        vec![Listed { name: "gate".into(), source: "rtsp://gate".into(), covers: Covers::default(), learned }]
+    }
+
     #[test]
     fn the_measured_rate_follows_the_camera_and_falls_when_it_is_silent() {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
-        let board = Board::new(
-            vec![("gate".into(), "rtsp://gate".into(), Covers::default())],
-            clock.clone(),
-            crossbeam_channel::bounded(1).0,
-        );
+        let board = Board::new(gate(true), clock.clone(), crossbeam_channel::bounded(1).0);
         for _ in 0..100 {
             clock.advance(Duration::from_millis(100));
             board.with(0, |facts| facts.frame(clock.now(), clock.monotonic()));
@@ -221,13 +250,25 @@ mod tests {
 
     #[test]
     fn learning_again_is_refused_while_learning() {
-        let (sender, asked) = crossbeam_channel::bounded(1);
+        let (sender, asked) = crossbeam_channel::bounded(9);
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
-        let board = Board::new(vec![("gate".into(), String::new(), Covers::default())], clock, sender);
+        let board = Board::new(gate(true), clock.clone(), sender);
         assert_eq!(board.learn("yard"), Err(LearnRefused::NoSuchCamera));
         assert_eq!(board.learn("gate"), Err(LearnRefused::Busy));
         board.with(0, |facts| facts.learning.state = LearningState::Armed);
         assert_eq!(board.learn("gate"), Ok(()));
-        assert_eq!(asked.try_recv(), Ok(0));
+        // Though nobody has begun yet.
+        assert_eq!(board.learn("gate"), Err(LearnRefused::Busy));
+        assert_eq!(board.status(0).learning.state, LearningState::Relearning);
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn a_camera_whose_model_is_given_learns_nothing() {
+        let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
+        let board = Board::new(gate(false), clock, crossbeam_channel::bounded(1).0);
+        board.with(0, |facts| facts.learning.state = LearningState::Armed);
+        let refused = board.learn("gate").expect_err("refused").to_string();
+        assert!(refused.contains("model file") && refused.contains("`scorer`"), "{refused}");
     }
 }

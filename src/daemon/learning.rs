@@ -122,16 +122,9 @@ impl Supervisor {
         if !pupil.in_place {
             return;
         }
-        let before = self.board.with(camera, |facts| {
-            let before = facts.learning.clone();
-            facts.learning.state = match before.state {
-                LearningState::Learning => LearningState::Learning,
-                LearningState::Armed | LearningState::Relearning => LearningState::Relearning,
-            };
-            facts.learning.progress = 0.0;
+        self.board.with(camera, |facts| {
+            facts.queue_learning();
             facts.learning.step = "learning".into();
-            facts.training = true;
-            before
         });
         self.publish(camera);
         tracing::info!(camera = %pupil.name, "learning from {}", pupil.ring.display());
@@ -157,7 +150,10 @@ impl Supervisor {
                 tracing::warn!(camera = %pupil.name, "learning failed: {problem}");
                 self.board.with(camera, |facts| {
                     // The old model, if there is one, goes on; without one, the camera keeps watching.
-                    facts.learning = before;
+                    facts.learning.state = match facts.learning.model_sha256 {
+                        Some(_) => LearningState::Armed,
+                        None => LearningState::Learning,
+                    };
                     facts.learning.step = format!("learning failed: {problem}");
                     facts.learning.progress = 0.0;
                 });

@@ -21,13 +21,13 @@ pub use stop::Stop;
 
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::segment::Segmenter;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue};
 use crate::{api, frame};
 use anyhow::{Context, Result};
-use board::Board;
+use board::{Board, Listed};
 use crossbeam_channel::bounded;
 use setup::Extractors;
 use std::sync::Arc;
@@ -65,10 +65,13 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         let source = frame::open_source(&camera.source, &config.runtime.pipelines, clock.clone());
         sources.push(source.with_context(|| format!("camera {}", camera.name))?);
     }
-    let names = config.cameras.iter().zip(&sources).map(|(c, source)| (c.name.clone(), source.describe()));
-    let names =
-        names.enumerate().map(|(i, (name, source))| (name, source, extractors.of(i).spec().covers)).collect();
-    let board = Arc::new(Board::new(names, clock.clone(), ask.clone()));
+    let listed = config.cameras.iter().zip(&sources).enumerate().map(|(i, (camera, source))| Listed {
+        name: camera.name.clone(),
+        source: source.describe(),
+        covers: extractors.of(i).spec().covers,
+        learned: camera.detector.scorer == config::Scorer::Learned,
+    });
+    let board = Arc::new(Board::new(listed.collect(), clock.clone(), ask.clone()));
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
 
