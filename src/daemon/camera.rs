@@ -1,9 +1,9 @@
 //! A camera's thread: keeps it connected, cuts its frames into segments, says on the board how it fares.
 
-use super::board::Board;
+use super::board::{Board, Facts};
 use super::lane::SegmentLane;
 use super::stop::Stop;
-use crate::api::{Bus, LinkState};
+use crate::api::{Bus, LearningState, LinkState};
 use crate::base::{CameraName, Clock};
 use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind};
 use crate::segment::{SEGMENT_FRAMES, Segmenter};
@@ -96,7 +96,7 @@ impl CameraThread {
         self.metrics.frame(stamp.wall.as_microsecond() as f64 / 1e6);
         self.board.with(self.camera, |facts| facts.frame(stamp.wall, stamp.received));
         let Some(segment) = self.segmenter.push(frame) else { return };
-        while !self.keeps_pace && !self.lane.wait_for_room(self.camera, Duration::from_millis(100)) {
+        while !self.keeps_pace && !self.may_go_on() {
             if self.stop.requested() {
                 return;
             }
@@ -105,5 +105,18 @@ impl CameraThread {
             self.metrics.skipped(SkipReason::QueueFull);
             self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
         }
+    }
+
+    /// Waits for room for a recording's next segment, and while its first model is made: a recording can
+    /// wait, so nothing of it has to go by unjudged. False when there is reason to wait on.
+    fn may_go_on(&self) -> bool {
+        let wait = Duration::from_millis(100);
+        let in_the_making =
+            |facts: &mut Facts| facts.training && facts.learning.state == LearningState::Learning;
+        if self.board.with(self.camera, in_the_making) {
+            self.clock.sleep(wait);
+            return false;
+        }
+        self.lane.wait_for_room(self.camera, wait)
     }
 }

@@ -39,6 +39,8 @@ pub struct Seat {
     pub enough: usize,
     /// ... and how many of them are still to come.
     pub to_see: usize,
+    /// The newest stream's run, and the wall time of its presentation time 0, seconds since 1970.
+    pub run: Option<(u64, f64)>,
     /// The last score could not be used; said once, not at every segment.
     pub troubled: bool,
 }
@@ -230,8 +232,14 @@ impl Desk {
     fn remember(&mut self, camera: usize, segment: &Segment, features: &crate::features::Features) {
         let seat = &mut self.seats[camera];
         let Some(ring) = &mut seat.ring else { return };
-        let seconds = segment.end.wall.as_microsecond() as f64 / 1e6;
-        if let Err(error) = ring.append(seconds, segment.run, features) {
+        // By the stream's own clock since its run began: a recording played fast is learned from like a live
+        // camera, whose segments lie as far apart as they look.
+        let pts = segment.end.pts.as_secs_f64();
+        let arrived = segment.end.wall.as_microsecond() as f64 / 1e6;
+        let begins = (segment.run, arrived - pts);
+        let run = seat.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);
+        seat.run = Some(run);
+        if let Err(error) = ring.append(run.1 + pts, segment.run, features) {
             if !seat.troubled {
                 tracing::error!(camera = %seat.name, "cannot keep features to learn from: {error}");
             }
@@ -253,8 +261,11 @@ impl Desk {
         });
         if seat.to_see == 0 {
             seat.to_see = seat.enough;
-            // A full channel already holds this camera.
-            let _ = self.learn.try_send(camera);
+            self.board.with(camera, |facts| {
+                if self.learn.try_send(camera).is_ok() {
+                    facts.queue_learning();
+                }
+            });
         }
     }
 

@@ -98,6 +98,7 @@ pub fn seats(
             enough,
             to_see: enough - ring.as_ref().map_or(0, FeatureRing::len).min(enough),
             ring,
+            run: None,
             troubled: false,
         });
     }

@@ -70,7 +70,8 @@ impl RingSpec {
 /// The features of one segment, as read back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RingRecord {
-    /// Wall time of the segment's last frame, seconds since 1970.
+    /// When the segment's last frame was, seconds since 1970: the wall time at which its run began, and from
+    /// there on by the stream's own clock.
     pub time_seconds: f64,
     /// Segments of one run follow each other without a gap. Unlike a stream's own runs, these are never used
     /// again by a later life of the daemon.
