@@ -74,7 +74,10 @@ async fn healthz() -> &'static str {
 async fn readyz(State(api): Api) -> Response {
     let cameras = &api.parts.cameras;
     let list = cameras.list();
-    let well = |c: &&CameraStatus| c.healthy && matches!(c.link, LinkState::Live | LinkState::Finished);
+    // A recording that was given up is finished, too, and says why.
+    let well = |c: &&CameraStatus| {
+        c.healthy && c.problem.is_none() && matches!(c.link, LinkState::Live | LinkState::Finished)
+    };
     let cameras_well = list.iter().filter(well).count();
     let (code, status) = match (cameras.ready(), cameras_well == list.len()) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
