@@ -24,8 +24,8 @@ const ROW_SPAN: f32 = 1.7;
 const THREADS: usize = 2;
 
 /// Shares of the progress: where training begins and ends each time.
-const FIRST: (f64, f64) = (0.02, 0.6);
-const SECOND: (f64, f64) = (0.62, 0.99);
+const FIRST: (f64, f64) = (0.02, 0.73);
+const SECOND: (f64, f64) = (0.75, 0.99);
 
 /// Learns a scorer from one camera's features. The same set and config give the same bytes.
 ///
@@ -62,7 +62,7 @@ pub fn learn(
     }
     say(FIRST.1, "dropping the most suspicious segments")?;
     let kept = least_suspicious(&scores, config.drop);
-    let (last, loss) = trainer.train(&pick(&set, &kept), config.steps, config.draws, &mut |share| {
+    let (last, loss) = trainer.train(&pick(&set, &kept), &mut |share| {
         say(SECOND.0 + share * (SECOND.1 - SECOND.0), "training on what is left")
     })?;
     let calibration = calibrate_on(kept.iter().map(|i| scores[*i]).collect());
@@ -114,16 +114,12 @@ fn pick<'a>(set: &'a TrainingSet, indices: &[usize]) -> Vec<&'a Sample> {
 }
 
 /// A model, as a file's bytes, that has never seen the block of time that `part` leaves out.
-///
-/// It is trained for a share of the steps only: a little less well trained than the final model, so that its
-/// scores of normal life are, if anything, too high, and the threshold with them.
 fn without(
     trainer: &Trainer,
     part: &Split,
     progress: &mut dyn FnMut(f64) -> Result<(), LearnError>,
 ) -> Result<Vec<u8>, LearnError> {
-    let steps = (trainer.config.steps as f64 * LearnConfig::BLOCK_SHARE).ceil() as usize;
-    let (model, _) = trainer.train(&pick(trainer.set, &part.learn), steps, trainer.config.draws, progress)?;
+    let (model, _) = trainer.train(&pick(trainer.set, &part.learn), progress)?;
     Ok(model.to_onnx(&trainer.manifest(uncalibrated(), serde_json::Value::Null)))
 }
 
@@ -174,8 +170,6 @@ impl Trainer<'_> {
     fn train(
         &self,
         samples: &[&Sample],
-        steps: usize,
-        draws: usize,
         say: &mut dyn FnMut(f64) -> Result<(), LearnError>,
     ) -> Result<(Denoiser, f64), LearnError> {
         let (config, grid) = (self.config, self.set.grid);
@@ -199,12 +193,13 @@ impl Trainer<'_> {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let widths = if grid.regions() == 1 { Widths::authors(width) } else { Widths::regional(width) };
         let network = Network::new(widths, &mut rng);
-        let noise = (0..draws * width).map(|_| StandardNormal.sample(&mut rng)).collect();
+        let noise = (0..config.draws * width).map(|_| StandardNormal.sample(&mut rng)).collect();
         let batch = config.batch.min(vectors.len() / width);
-        let recipe = Recipe { seed: config.seed, steps, batch, rate: config.rate, noise: config.noise };
+        let recipe =
+            Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate, noise: config.noise };
         let mut refused = None;
         let fitted = fit(network, &vectors, &recipe, &mut |step| {
-            refused = say(step as f64 / steps as f64).err();
+            refused = say(step as f64 / config.steps as f64).err();
             refused.is_none()
         });
         let (network, loss) = fitted.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))?;

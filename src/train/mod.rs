@@ -65,11 +65,6 @@ pub struct LearnConfig {
     pub drop: f64,
 }
 
-impl LearnConfig {
-    /// Share of the steps for each model that leaves a block of time out.
-    pub const BLOCK_SHARE: f64 = 0.5;
-}
-
 impl Default for LearnConfig {
     fn default() -> Self {
         Self {
