@@ -250,7 +250,7 @@ fn learns_and_alerts(home: &Home, incidents: &Incidents) -> (Value, String) {
     assert!(log.contains("INFO learning, ") && log.contains("armed after"), "{log}");
 
     // The first incident that it saw from its beginning.
-    let next = || stream.recv_timeout(Duration::from_secs(240)).expect("the stream goes on");
+    let next = || stream.recv_timeout(Duration::from_secs(600)).expect("the stream goes on");
     let event = loop {
         let (name, event) = next();
         if name == "alert.new" && incidents.explain(&event) {

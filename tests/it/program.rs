@@ -13,7 +13,7 @@ use ureq::Body;
 use ureq::http::Response;
 
 /// A busy machine may take this long for anything that has no limit of its own.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// ONNX Runtime: `SIGMAWATCH_ORT_LIB`, else the library that `make` fetches.
 pub fn onnxruntime() -> PathBuf {
