@@ -19,7 +19,7 @@ const ALERTS: usize = 120;
 
 fn main() -> ExitCode {
     let mut report = Report::new("figures");
-    let done = accuracy(&mut report).and_then(|()| latency(&mut report));
+    let done = latency(&mut report).and_then(|()| accuracy(&mut report));
     if let Err(error) = done {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
