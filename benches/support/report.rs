@@ -1,5 +1,6 @@
 //! Figures with goals: printed as a table, written as `target/<name>.json`, and failed where one is missed.
 
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,21 +64,56 @@ impl Report {
             return ExitCode::FAILURE;
         }
         println!("written to target/{}.json", self.name);
+        if std::env::var_os("UPDATE_DOCS").is_some()
+            && let Err(error) = self.document()
+        {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
         let passed = !self.figures.is_empty() && self.figures.iter().all(|figure| figure.pass);
         if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
-fn line(figure: &Figure) -> String {
-    let goal = match figure.goal {
+impl Report {
+    /// Puts the table into docs/ref/figures.md, between the marks of this target.
+    fn document(&self) -> Result<()> {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/ref/figures.md");
+        let text = std::fs::read_to_string(&path)?;
+        let (begin, end) = (format!("<!-- {} -->\n", self.name), "<!-- end -->");
+        let (before, rest) = text.split_once(&begin).context("no mark for this target in figures.md")?;
+        let (_, after) = rest.split_once(end).context("no end of this target's table in figures.md")?;
+        let rows: String = self.figures.iter().map(row).collect();
+        let table = format!("| what | figure | unit | goal | |\n|---|---|---|---|---|\n{rows}");
+        std::fs::write(&path, format!("{before}{begin}{table}{end}{after}"))?;
+        println!("written to docs/ref/figures.md");
+        Ok(())
+    }
+}
+
+fn row(figure: &Figure) -> String {
+    let Figure { name, figure: number, unit, .. } = figure;
+    let (goal, verdict) = (goal(figure), verdict(figure));
+    format!("| {name} | {number:.4} | {unit} | {goal} | {verdict} |\n")
+}
+
+fn goal(figure: &Figure) -> String {
+    match figure.goal {
         None => String::new(),
-        Some(Goal::AtLeast(least)) => format!("goal >= {least}"),
-        Some(Goal::AtMost(most)) => format!("goal <= {most}"),
-    };
-    let verdict = match (figure.goal, figure.pass) {
+        Some(Goal::AtLeast(least)) => format!(">= {least}"),
+        Some(Goal::AtMost(most)) => format!("<= {most}"),
+    }
+}
+
+fn verdict(figure: &Figure) -> &'static str {
+    match (figure.goal, figure.pass) {
         (None, _) => "",
         (_, true) => "pass",
         (_, false) => "MISSED",
-    };
-    format!("  {:<64} {:>10.4} {:<10} {:<14} {}", figure.name, figure.figure, figure.unit, goal, verdict)
+    }
+}
+
+fn line(figure: &Figure) -> String {
+    let Figure { name, figure: number, unit, .. } = figure;
+    format!("  {name:<64} {number:>10.4} {unit:<10} {:<10} {}", goal(figure), verdict(figure))
 }

@@ -2,9 +2,10 @@
 
 use super::init_onnxruntime;
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
+use crate::base::write_atomically;
 use crate::config;
 use crate::features::ExtractorModel;
-use crate::infer::{Manifest, Sampling, write_atomically};
+use crate::infer::{Manifest, Sampling};
 use crate::store::{FeatureRing, Layout, RingRecord};
 use crate::train::{self, Flow, LearnConfig, Learned, Progress, Report, Sample, TrainingSet};
 use anyhow::{Context, Result, ensure};

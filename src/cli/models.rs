@@ -1,8 +1,9 @@
 //! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one.
 
 use super::{init_onnxruntime, out, out_json};
+use crate::base::write_atomically;
 use crate::features::v1::{self, V1Params};
-use crate::infer::{self, Manifest, ModelSpec, write_atomically};
+use crate::infer::{self, Manifest, ModelSpec};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};

@@ -150,7 +150,7 @@ pub fn take_all(
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(i) else { return Ok(done) };
-            match take(path, &mut session, stride, &pipelines) {
+            match take(path, &mut *session, stride, &pipelines) {
                 Ok(recording) => done.push((i, recording)),
                 Err(error) => {
                     // The others need not go on for an answer that is not wanted any more.

@@ -1,10 +1,11 @@
 //! The desk: judges every score, keeps and publishes what follows from it, and remembers the features.
 //!
 //! A new alert is on disk before anybody hears of it; its picture, the timeline and the features come after it,
-//! so that they add nothing to its latency. An update's map is told once the picture it belongs to is there.
+//! so that they add nothing to its latency. Pictures are drawn while no score waits, so that one camera's picture
+//! does not delay another's alert. An update's map is told once the picture it belongs to is there.
 
 use super::board::Board;
-use super::lane::{Received, receive};
+use super::lane::{Received, receive, receive_waiting};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
 use crate::alert::{Change, Event, Map, Observation, Report, Tracker, snapshot};
@@ -17,6 +18,7 @@ use crate::store::{FeatureRing, ScoreRow, Store, StoreError};
 use crate::telemetry::{CameraMetrics, Metrics, SkipReason, Stage};
 use crate::threshold::Verdict;
 use crossbeam_channel::{Receiver, Sender};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,7 +59,19 @@ pub struct Desk {
     pub learn: Sender<usize>,
     pub keep: Duration,
     pub timeline: Vec<ScoreRow>,
+    /// Pictures that wait to be drawn, one a camera at most.
+    pub drawings: VecDeque<Drawing>,
     pub pulse: Pulse,
+}
+
+/// A picture still to be drawn for an event.
+pub struct Drawing {
+    camera: usize,
+    event: Event,
+    /// Presentation time of what the picture shows.
+    at: Duration,
+    /// The event as it is has been told already.
+    told: bool,
 }
 
 impl Desk {
@@ -66,9 +80,12 @@ impl Desk {
         let (mut written, mut retained) = (self.clock.monotonic(), Duration::ZERO);
         loop {
             self.pulse.beat();
-            match receive(lane) {
+            match if self.drawings.is_empty() { receive(lane) } else { receive_waiting(lane) } {
                 Received::Message(scored) => self.take(scored),
-                Received::Nothing => {}
+                Received::Nothing => {
+                    let drawing = self.drawings.pop_front();
+                    drawing.into_iter().for_each(|drawing| self.draw(drawing));
+                }
                 Received::Closed => break,
             }
             let now = self.clock.monotonic();
@@ -88,6 +105,7 @@ impl Desk {
             if let Some(report) = self.seats[camera].tracker.finish() {
                 self.publish(camera, report, None);
             }
+            self.draw_for(camera);
         }
         self.write_timeline();
     }
@@ -149,40 +167,55 @@ impl Desk {
     /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one
     /// that the report is of, if any.
     fn publish(&mut self, camera: usize, report: Report, segment: Option<&Segment>) {
-        let Report { change, mut event, new_picture } = report;
+        // An event is told in its order.
+        self.draw_for(camera);
+        let Report { change, event, new_picture } = report;
         let pictured = segment.filter(|_| new_picture);
-        if let (Change::Update, Some(segment)) = (change, pictured) {
-            event.has_snapshot |= self.picture(camera, &event, segment);
+        let told = change != Change::Update || pictured.is_none();
+        if told {
+            self.keep_and_tell(camera, change, &event);
         }
-        self.keep_and_tell(camera, change, &event);
         let open = event.end_time.is_none();
         self.board.with(camera, |facts| facts.open_event = open.then(|| event.id.clone()));
-        if change != Change::New {
-            return;
+        if change == Change::New {
+            if let Some(segment) = segment {
+                self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
+            }
+            let seat = &self.seats[camera];
+            seat.metrics.alert(event.severity.into());
+            tracing::info!(
+                camera = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
+            );
         }
-        if let Some(segment) = segment {
-            self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
+        if let Some(segment) = pictured {
+            // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
+            let at = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
+            self.drawings.push_back(Drawing { camera, event, at, told });
         }
-        let seat = &self.seats[camera];
-        seat.metrics.alert(event.severity.into());
-        tracing::info!(
-            camera = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
-        );
-        if let Some(segment) = pictured
-            && self.picture(camera, &event, segment)
-        {
-            event.has_snapshot = true;
+    }
+
+    /// Draws what waits for a camera.
+    fn draw_for(&mut self, camera: usize) {
+        if let Some(waiting) = self.drawings.iter().position(|drawing| drawing.camera == camera) {
+            let drawing = self.drawings.remove(waiting).expect("it is there");
+            self.draw(drawing);
+        }
+    }
+
+    fn draw(&mut self, drawing: Drawing) {
+        let Drawing { camera, mut event, at, told } = drawing;
+        let drawn = self.picture(camera, &event, at);
+        event.has_snapshot |= drawn;
+        if drawn || !told {
             self.keep_and_tell(camera, Change::Update, &event);
         }
     }
 
     /// Writes the picture of an event's map; whether there is one now.
-    fn picture(&mut self, camera: usize, event: &Event, segment: &Segment) -> bool {
+    fn picture(&mut self, camera: usize, event: &Event, at: Duration) -> bool {
         let began = Instant::now();
-        // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
-        let middle = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
         let taken = self.board.with(camera, |facts| facts.pictures.clone());
-        let Some(picture) = taken.and_then(|pictures| pictures.at(middle, SNAPSHOT_WIDTH)) else {
+        let Some(picture) = taken.and_then(|pictures| pictures.at(at, SNAPSHOT_WIDTH)) else {
             return false;
         };
         let map = Map {

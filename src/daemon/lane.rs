@@ -148,7 +148,16 @@ pub enum Received<T> {
 
 /// Waits up to half a second, so that a stage's pulse goes on while nothing comes.
 pub fn receive<T>(lane: &Receiver<T>) -> Received<T> {
-    match lane.recv_timeout(Duration::from_millis(500)) {
+    receive_within(lane, Duration::from_millis(500))
+}
+
+/// Takes what waits already.
+pub fn receive_waiting<T>(lane: &Receiver<T>) -> Received<T> {
+    receive_within(lane, Duration::ZERO)
+}
+
+fn receive_within<T>(lane: &Receiver<T>, timeout: Duration) -> Received<T> {
+    match lane.recv_timeout(timeout) {
         Ok(message) => Received::Message(message),
         Err(RecvTimeoutError::Timeout) => Received::Nothing,
         Err(RecvTimeoutError::Disconnected) => Received::Closed,

@@ -105,6 +105,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         learn: ask,
         keep: config.store.keep,
         timeline: vec![],
+        drawings: Default::default(),
         pulse: pulses.stage("desk"),
     };
     let desk = spawn("desk", move || desk.run(&at_desk))?;

@@ -53,9 +53,7 @@ impl Extractors {
 
     /// A session of each, for one worker.
     pub fn open(&self) -> Result<Vec<Box<dyn Extractor>>> {
-        let open =
-            |(_, model): &(_, ExtractorModel)| -> Result<Box<dyn Extractor>> { Ok(Box::new(model.open()?)) };
-        self.distinct.iter().map(open).collect()
+        self.distinct.iter().map(|(_, model)| Ok(model.open()?)).collect()
     }
 }
 

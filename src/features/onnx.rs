@@ -1,6 +1,6 @@
 //! Extractors as ONNX models: the generated V1 bank, or any file that describes itself.
 
-use super::v1::{self, V1Params};
+use super::v1::{self, Parts, V1Params};
 use super::{Extractor, Features};
 use crate::config;
 use crate::infer::{ExtractorSpec, InferError, Manifest, Session, TensorIn};
@@ -18,6 +18,8 @@ pub struct ExtractorModel {
     bytes: Arc<[u8]>,
     manifest: Manifest,
     sha256: String,
+    /// The program's own bank runs as two halves, which is faster.
+    parts: Option<Arc<Parts>>,
 }
 
 impl ExtractorModel {
@@ -41,14 +43,15 @@ impl ExtractorModel {
             return Err(InferError::new("v1", problem, "choose a larger `width` and `height`"));
         }
         let (manifest, bytes) = v1::build(params);
-        Self::check(manifest.id(), bytes)
+        let whole = Self::check(manifest.id(), bytes)?;
+        Ok(Self { parts: Some(Arc::new(Parts::new(params))), ..whole })
     }
 
     fn check(name: String, bytes: Vec<u8>) -> Result<Self, InferError> {
         let session = Session::from_bytes(&name, &bytes)?;
         session.manifest().extractor(&name)?;
         let (manifest, sha256) = (session.manifest().clone(), session.sha256().to_string());
-        Ok(Self { name, bytes: bytes.into(), manifest, sha256 })
+        Ok(Self { name, bytes: bytes.into(), manifest, sha256, parts: None })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -70,10 +73,13 @@ impl ExtractorModel {
         &self.bytes
     }
 
-    /// A session for one thread.
-    pub fn open(&self) -> Result<OnnxExtractor, InferError> {
+    /// An extractor for one thread.
+    pub fn open(&self) -> Result<Box<dyn Extractor>, InferError> {
+        if let Some(parts) = &self.parts {
+            return Ok(Box::new(parts.open(self.spec())?));
+        }
         let session = Session::from_bytes(&self.name, &self.bytes)?;
-        Ok(OnnxExtractor { session, spec: self.spec().clone(), pixels: Vec::new() })
+        Ok(Box::new(OnnxExtractor { session, spec: self.spec().clone(), pixels: Vec::new() }))
     }
 }
 

@@ -7,9 +7,6 @@ use onnx_protobuf::{
     AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
 };
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
 
 /// Version of the operator set that the graphs are written in (ONNX 1.12; every ONNX Runtime since 1.12).
 const OPSET: i64 = 17;
@@ -160,17 +157,23 @@ impl Graph {
     /// The finished model file.
     pub fn finish(self, manifest: &Manifest) -> Vec<u8> {
         let json = serde_json::to_string(manifest).expect("a manifest has only string keys");
+        let property = StringStringEntryProto { key: MANIFEST_KEY.into(), value: json, ..Default::default() };
+        self.write(vec![property])
+    }
+
+    /// The finished graph without a manifest: for [`super::Runner::own`], not for a file.
+    pub fn finish_bare(self) -> Vec<u8> {
+        self.write(vec![])
+    }
+
+    fn write(self, metadata_props: Vec<StringStringEntryProto>) -> Vec<u8> {
         let model = ModelProto {
             ir_version: IR_VERSION,
             opset_import: vec![OperatorSetIdProto { version: OPSET, ..Default::default() }],
             producer_name: env!("CARGO_PKG_NAME").into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(self.proto).into(),
-            metadata_props: vec![StringStringEntryProto {
-                key: MANIFEST_KEY.into(),
-                value: json,
-                ..Default::default()
-            }],
+            metadata_props,
             ..Default::default()
         };
         model.write_to_bytes().expect("writing to memory with every field set")
@@ -235,26 +238,6 @@ fn value_info(name: &str, element: DataType, dims: &[Dim]) -> ValueInfoProto {
     ValueInfoProto { name: name.into(), type_: Some(type_).into(), ..Default::default() }
 }
 
-/// Writes a whole file or none: a temporary file beside it, synced, then renamed over `path`.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    let temporary = dir.join(hidden);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        // The rename itself is on disk only once the folder is.
-        .and_then(|()| File::open(dir)?.sync_all());
-    if written.is_err() {
-        // Best effort: what matters is the error that is reported.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,18 +258,5 @@ mod tests {
         assert_eq!(model.graph.output[0].name, "sum");
         let manifest: Manifest = serde_json::from_str(&model.metadata_props[0].value).expect("a manifest");
         assert_eq!(manifest, extractor_manifest());
-    }
-
-    #[test]
-    fn a_failed_write_leaves_neither_file_nor_rest() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let path = dir.path().join("m.onnx");
-        write_atomically(&path, b"one").expect("written");
-        write_atomically(&path, b"two").expect("replaced");
-        assert_eq!(fs::read(&path).expect("there"), b"two");
-        fs::create_dir(dir.path().join("taken")).expect("a folder");
-        fs::write(dir.path().join("taken/x"), b"").expect("not empty");
-        assert!(write_atomically(&dir.path().join("taken"), b"three").is_err());
-        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 2);
     }
 }

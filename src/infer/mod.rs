@@ -2,14 +2,16 @@
 
 mod graph;
 mod manifest;
+mod runtime;
 mod session;
 
-pub use graph::{Attr, Dim, Graph, Value, write_atomically};
+pub use graph::{Attr, Dim, Graph, Value};
 pub use manifest::{
     Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
     ScorerSpec,
 };
-pub use session::{Session, TensorIn, TensorOut, describe, init, read_model, sha256_hex};
+pub use runtime::{Runner, TensorIn, TensorOut, init};
+pub use session::{Session, describe, read_model, sha256_hex};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]

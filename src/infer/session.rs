@@ -1,82 +1,17 @@
-//! One model loaded into ONNX Runtime, checked against its own manifest; the only file that uses `ort`.
+//! One model loaded into ONNX Runtime and checked against its own manifest.
 
 use super::InferError;
 use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec};
-use ort::environment::Environment;
-use ort::logging::LogLevel;
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, SessionInputValue};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use super::runtime::{Runner, TensorIn, TensorOut};
+use ort::value::{Outlet, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::path::Path;
 use std::time::Duration;
-
-/// The process has one environment; it lives as long as the process does.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
-
-/// Loads the ONNX Runtime library `lib`. Only the first success counts; later calls find it loaded.
-pub fn init(lib: &Path) -> Result<(), InferError> {
-    let mut environment = ENVIRONMENT.lock().expect("no panic while it is held");
-    if environment.is_some() {
-        return Ok(());
-    }
-    let builder = ort::init_from(locate(lib)?).map_err(|e| library_error(lib, load_problem(&e)))?;
-    let built = builder.with_name("sigmawatch").with_telemetry(false).build();
-    let built = built.map_err(|e| library_error(lib, format!("does not start: {e}")))?;
-    // Below warnings it reports every node of every graph.
-    built.set_log_level(LogLevel::Warning);
-    *environment = Some(built);
-    Ok(())
-}
-
-fn library_error(lib: &Path, problem: String) -> InferError {
-    let remedy = "`make run` and `make test` fetch the right library; or point `runtime.onnxruntime` to one";
-    InferError::new(lib.display().to_string(), problem, remedy)
-}
-
-/// The library's absolute path: a plain name would be searched for in the system's folders.
-fn locate(lib: &Path) -> Result<PathBuf, InferError> {
-    match lib.canonicalize() {
-        Ok(absolute) if absolute.is_file() => Ok(absolute),
-        _ => Err(library_error(lib, "the ONNX Runtime library is not there".into())),
-    }
-}
-
-fn load_problem(error: &ort::LoadDynamicError) -> String {
-    match error {
-        ort::LoadDynamicError::Dlopen { error, .. } => format!("is no loadable library: {error}"),
-        ort::LoadDynamicError::BadVersion { version_str, .. } => {
-            format!("is ONNX Runtime {version_str}, and at least 1.{} is needed", ort::MINOR_VERSION)
-        }
-        ort::LoadDynamicError::MissingApi { .. } | ort::LoadDynamicError::InvalidVersionString => {
-            "is a library, but not ONNX Runtime".into()
-        }
-    }
-}
-
-/// A tensor that goes in, borrowed: `data` in row-major order of `dims`.
-#[derive(Debug, Clone, Copy)]
-pub enum TensorIn<'a> {
-    U8 { dims: &'a [usize], data: &'a [u8] },
-    F32 { dims: &'a [usize], data: &'a [f32] },
-}
-
-/// A tensor that came out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TensorOut {
-    pub name: String,
-    pub dims: Vec<usize>,
-    /// Row-major.
-    pub data: Vec<f32>,
-}
 
 /// A model in memory, run by one thread: give every worker a session of its own.
 #[derive(Debug)]
 pub struct Session {
-    inner: ort::session::Session,
-    /// File or name, for messages.
-    model: String,
+    runner: Runner,
     manifest: Manifest,
     sha256: String,
 }
@@ -89,21 +24,11 @@ impl Session {
 
     /// Loads a model file's bytes; `model` names it in messages.
     pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self, InferError> {
-        let environment =
-            ENVIRONMENT.lock().expect("no panic while it is held").clone().ok_or_else(|| {
-                InferError::new(
-                    model,
-                    "ONNX Runtime has not been loaded",
-                    "call `infer::init` before any model",
-                )
-            })?;
         if bytes.is_empty() {
             return Err(InferError::new(model, "the file is empty", "copy the model file again"));
         }
-        let inner = options(&environment)
-            .and_then(|mut builder| builder.commit_from_memory(bytes))
-            .map_err(|e| not_a_model(model, bytes, &e.to_string()))?;
-        let json = inner.metadata().ok().and_then(|m| m.custom(MANIFEST_KEY)).ok_or_else(|| {
+        let runner = Runner::load(model, bytes, |error| not_a_model(model, bytes, &error))?;
+        let json = runner.inner.metadata().ok().and_then(|m| m.custom(MANIFEST_KEY)).ok_or_else(|| {
             InferError::new(
                 model,
                 format!("it is an ONNX model, but does not describe itself (no metadata `{MANIFEST_KEY}`)"),
@@ -111,8 +36,8 @@ impl Session {
             )
         })?;
         let manifest = Manifest::parse(model, &json)?;
-        check_signature(model, &inner, &manifest.spec)?;
-        Ok(Self { inner, model: model.into(), manifest, sha256: sha256_hex(bytes) })
+        check_signature(model, &runner.inner, &manifest.spec)?;
+        Ok(Self { runner, manifest, sha256: sha256_hex(bytes) })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -121,7 +46,7 @@ impl Session {
 
     /// File or name of the model.
     pub fn model(&self) -> &str {
-        &self.model
+        &self.runner.model
     }
 
     /// Of the model file, lower-case hexadecimal.
@@ -131,8 +56,7 @@ impl Session {
 
     /// Runs the model on its one input; the outputs come in the order of the graph.
     pub fn run(&mut self, input: TensorIn<'_>) -> Result<Vec<TensorOut>, InferError> {
-        let options = RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
-        self.run_with(input, &options).map_err(|e| self.failed(&e))
+        self.runner.run(&[input])
     }
 
     /// Runs the model as [`Session::run`] does, and gives up after `deadline` (at the next operator).
@@ -141,50 +65,7 @@ impl Session {
         input: TensorIn<'_>,
         deadline: Duration,
     ) -> Result<Vec<TensorOut>, InferError> {
-        let options = &RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
-        let (done, waits) = mpsc::channel::<()>();
-        let (result, expired) = std::thread::scope(|scope| {
-            let watchdog = scope.spawn(move || {
-                let expired = waits.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout);
-                expired && options.terminate().is_ok()
-            });
-            let result = self.run_with(input, options);
-            drop(done);
-            (result, watchdog.join().expect("the watchdog does not panic"))
-        });
-        result.map_err(|problem| match expired {
-            true => InferError::new(
-                &self.model,
-                format!("a run took longer than {} ms and was stopped", deadline.as_millis()),
-                "lighten the machine's load, or take a smaller model",
-            ),
-            false => self.failed(&problem),
-        })
-    }
-
-    fn run_with(&mut self, input: TensorIn<'_>, options: &RunOptions) -> Result<Vec<TensorOut>, String> {
-        let value: SessionInputValue<'_> = match input {
-            TensorIn::U8 { dims, data } => TensorRef::from_array_view((dims, data)).map(Into::into),
-            TensorIn::F32 { dims, data } => TensorRef::from_array_view((dims, data)).map(Into::into),
-        }
-        .map_err(|e: ort::Error| e.to_string())?;
-        let outputs = self.inner.run_with_options([value], options).map_err(|e| e.to_string())?;
-        outputs
-            .iter()
-            .map(|(name, value)| {
-                let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?;
-                let dims = shape.iter().map(|&d| d as usize).collect();
-                Ok(TensorOut { name: name.into(), dims, data: data.to_vec() })
-            })
-            .collect()
-    }
-
-    fn failed(&self, problem: &str) -> InferError {
-        InferError::new(
-            &self.model,
-            format!("it cannot be run: {problem}"),
-            "check the file with `sigmawatch models`",
-        )
+        self.runner.run_with_deadline(&[input], deadline)
     }
 }
 
@@ -210,18 +91,6 @@ pub fn read_model(path: &Path) -> Result<Vec<u8>, InferError> {
 pub fn describe(path: &Path) -> Result<(Manifest, String), InferError> {
     let session = Session::load(path)?;
     Ok((session.manifest, session.sha256))
-}
-
-/// One thread, no spinning: sessions side by side use the cores better than one session with threads.
-fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
-    let builder = ort::session::Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_parallel_execution(false)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        .with_optimization_level(GraphOptimizationLevel::All)?;
-    Ok(builder)
 }
 
 fn not_a_model(model: &str, bytes: &[u8], error: &str) -> InferError {
@@ -353,7 +222,7 @@ mod tests {
         let bytes = scorer_graph(2).finish(&scorer_manifest());
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("m.onnx");
-        crate::infer::write_atomically(&path, &bytes).expect("written");
+        crate::base::write_atomically(&path, &bytes).expect("written");
         let mut session = Session::load(&path).expect("loads");
         assert_eq!(session.manifest(), &scorer_manifest());
         assert_eq!(session.sha256(), sha256_hex(&bytes));
@@ -429,19 +298,5 @@ mod tests {
             .run_with_deadline(TensorIn::F32 { dims: &[1, 6, 2], data: &input }, Duration::from_millis(5));
         let message = run.expect_err("stopped").to_string();
         assert!(message.contains("took longer than 5 ms and was stopped"), "{message}");
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_library_is_said() {
-        let path = Path::new("old.so").to_path_buf();
-        let too_old = ort::LoadDynamicError::BadVersion { version_str: "1.10.0".into(), path: path.clone() };
-        assert_eq!(load_problem(&too_old), "is ONNX Runtime 1.10.0, and at least 1.24 is needed");
-        let other = ort::LoadDynamicError::MissingApi { path };
-        assert_eq!(load_problem(&other), "is a library, but not ONNX Runtime");
-        let missing = locate(Path::new("no/such.so")).expect_err("refused").to_string();
-        assert!(
-            missing.contains("no/such.so: the ONNX Runtime library is not there (`make run`"),
-            "{missing}"
-        );
     }
 }

@@ -1,9 +1,9 @@
 //! Where things lie under `store.dir`, and files that are either whole or absent.
 
 use super::StoreError;
-use crate::base::CameraName;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use crate::base::{self, CameraName};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The places under `store.dir`. Needs no open store, so that another process can find a camera's files.
@@ -59,26 +59,10 @@ impl Layout {
     }
 }
 
-/// Writes a file so that after any crash it is the old one or the new one: a temporary file beside it,
-/// flushed to disk, then renamed over it. Makes the folder where it does not exist.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let attempt = || -> io::Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(dir)?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let part = dir.join(name);
-        let written = File::create(&part).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        if let Err(e) = written.and_then(|()| fs::rename(&part, path)) {
-            let _ = fs::remove_file(&part);
-            return Err(e);
-        }
-        File::open(dir)?.sync_all()
-    };
-    attempt().map_err(|e| StoreError::io(path, &e))
+/// Writes a whole file or none, and makes the folder where it does not exist.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| base::write_atomically(path, bytes)).map_err(|e| StoreError::io(path, &e))
 }
 
 pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {

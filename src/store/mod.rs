@@ -7,7 +7,8 @@ mod ring;
 mod scores;
 
 pub use events::{EventFilter, EventPage};
-pub use files::{Layout, write_atomically};
+pub use files::Layout;
+use files::write_atomically;
 pub use ring::{FeatureRing, RingRecord, RingSpec};
 pub use scores::{ScorePoint, ScoreRow};
 

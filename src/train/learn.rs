@@ -7,12 +7,11 @@ use super::{
 };
 use crate::features::Features;
 use crate::infer::{Calibration, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, Session};
-use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Widths};
+use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Widths, opposed};
 use crate::score::{OnnxScorer, Scorer};
 use crate::segment::SEGMENT_FRAMES;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand_distr::{Distribution, StandardNormal};
 
 /// Directions of the features kept at most.
 const MOST_DIRECTIONS: usize = 128;
@@ -193,7 +192,7 @@ impl Trainer<'_> {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let widths = if grid.regions() == 1 { Widths::authors(width) } else { Widths::regional(width) };
         let network = Network::new(widths, &mut rng);
-        let noise = (0..config.draws * width).map(|_| StandardNormal.sample(&mut rng)).collect();
+        let noise = opposed(config.draws, width, &mut rng);
         let batch = config.batch.min(vectors.len() / width);
         let recipe =
             Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate, noise: config.noise };

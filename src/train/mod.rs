@@ -55,7 +55,7 @@ pub struct LearnConfig {
     pub noise: (f64, f64),
     /// Noise level that scoring starts from.
     pub start: f64,
-    /// Fixed draws of noise that a score is the mean over.
+    /// Fixed draws of noise that a score is the mean over ([`crate::score::diffusion::opposed`]).
     pub draws: usize,
     /// Smoothing of the map of regions, in regions.
     pub smoothing: f32,
@@ -75,7 +75,7 @@ impl Default for LearnConfig {
             rate: 1e-3,
             noise: (-1.0, 1.5),
             start: 1.0,
-            draws: 8,
+            draws: 2,
             smoothing: 1.0,
             highest: 16,
             drop: 0.02,

@@ -4,11 +4,10 @@ use crate::program::{Daemon, Home, onnxruntime};
 use rustix::process::Signal;
 use serde_json::Value;
 use sigmawatch::base::SystemClock;
+use sigmawatch::base::write_atomically;
 use sigmawatch::features::{ExtractorModel, v1::V1Params};
 use sigmawatch::frame::Plaza;
-use sigmawatch::infer::{
-    self, Calibration, Dim, Graph, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, write_atomically,
-};
+use sigmawatch::infer::{self, Calibration, Dim, Graph, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec};
 use sigmawatch::store::{Layout, Store};
 use sigmawatch::threshold::DEFAULT_K;
 use std::os::unix::net::UnixDatagram;

@@ -2,7 +2,7 @@
 
 use sigmawatch::base::Timestamp;
 use sigmawatch::config;
-use sigmawatch::features::{Extractor, ExtractorModel, v1::V1Params};
+use sigmawatch::features::{ExtractorModel, v1::V1Params};
 use sigmawatch::frame::Stamp;
 use sigmawatch::infer::{self, Dim, Graph, Manifest};
 use sigmawatch::segment::Segment;
@@ -44,7 +44,7 @@ fn prepare(bytes: &[u8]) -> Result<ExtractorModel, infer::InferError> {
     load_runtime();
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("m.onnx");
-    infer::write_atomically(&path, bytes).expect("written");
+    sigmawatch::base::write_atomically(&path, bytes).expect("written");
     ExtractorModel::prepare(&config::Extractor::File(path))
 }
 

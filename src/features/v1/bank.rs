@@ -44,7 +44,7 @@ pub struct V1Params {
     pub sigma_t: f64,
     /// Temporal frequencies, radians a frame; 0 is the static channel, others come in both directions.
     pub omegas: Vec<f64>,
-    /// Energies are smooth, so they are sampled: every so many pixels of the first octave ...
+    /// Energies are smooth, so they are sampled: every so many pixels of each octave ...
     pub spacing: usize,
     /// ... and every so many frames.
     pub step: usize,

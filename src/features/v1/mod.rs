@@ -2,8 +2,12 @@
 
 mod bank;
 mod graph;
+mod parts;
 #[cfg(test)]
 mod reference;
+mod spatial;
+mod temporal;
 
 pub use bank::V1Params;
 pub use graph::build;
+pub use parts::{Parts, PartsExtractor};

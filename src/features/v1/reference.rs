@@ -2,7 +2,7 @@
 
 use super::bank::V1Params;
 use super::graph::build;
-use crate::features::{Extractor, ExtractorModel, Features};
+use crate::features::{ExtractorModel, Features};
 use crate::frame::Stamp;
 use crate::infer::{ModelSpec, Session, TensorIn, init_for_tests};
 use crate::segment::{SEGMENT_FRAMES, Segment};
@@ -94,7 +94,7 @@ fn reference(p: &V1Params, frames: &[Vec<u8>]) -> Vec<f64> {
             pyramid = pyramid.iter().map(Image::halved).collect();
         }
         let scale = 1 << octave;
-        let stride = p.spacing.max(scale) / scale;
+        let stride = p.spacing;
         for i in 0..p.orientations {
             let tau = PI * i as f64 / p.orientations as f64;
             for &omega in &p.omegas {
@@ -183,7 +183,7 @@ fn the_graph_gives_what_plain_loops_give() {
     let shipped = V1Params { spacing: 4, step: 4, ..V1Params::new(45, 52, 10.0, false) };
     let whole = V1Params { whole_frame: true, ..shipped.clone() };
     let coarse =
-        V1Params { spacing: 8, cell: 8, octaves: 2, kernel: 7, step: 1, taps: 13, ..shipped.clone() };
+        V1Params { spacing: 4, cell: 8, octaves: 2, kernel: 7, step: 1, taps: 13, ..shipped.clone() };
     for p in [shipped, whole, coarse] {
         let frames = noise(&p, 7);
         let (expected, got) = (reference(&p, &frames), extract(&p, &frames));
@@ -290,7 +290,7 @@ fn sampled_energies_speak_for_dense_ones() {
 fn the_manifest_tells_what_the_graph_is() {
     init_for_tests();
     let model = ExtractorModel::generate(&V1Params::new(360, 240, 12.5, false)).expect("a model");
-    assert_eq!(model.manifest().id(), "v1 1-360x240@12.5-16px");
+    assert_eq!(model.manifest().id(), "v1 2-360x240@12.5-16px");
     let spec = model.spec();
     assert_eq!((spec.grid.rows, spec.grid.cols, spec.dims, spec.frames), (15, 22, 60, 16));
     assert!((spec.covers.width - 352.0 / 360.0).abs() < 1e-9 && spec.covers.height == 1.0);

@@ -190,6 +190,10 @@ fn reshape(g: &mut Graph, x: &Value, dims: &[i64]) -> Value {
 }
 
 fn modulated(g: &mut Graph, x: &Value, film: &Film) -> Value {
+    if film.gamma.iter().all(|gamma| *gamma == 1.0) && film.beta.iter().all(|beta| *beta == 0.0) {
+        // So it is at sigma 1.
+        return x.clone();
+    }
     let gamma = g.constant(&[film.gamma.len()], &film.gamma);
     let beta = g.constant(&[film.beta.len()], &film.beta);
     let scaled = g.op("Mul", &[x, &gamma], &[]);

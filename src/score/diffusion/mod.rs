@@ -6,6 +6,7 @@
 //!
 //! The authors score one vector of the whole picture; here that is the case of one region.
 
+mod draws;
 mod film;
 mod graph;
 mod network;
@@ -13,6 +14,7 @@ mod precondition;
 mod sampler;
 mod schedule;
 
+pub use draws::opposed;
 pub use film::{Film, noise_embedding};
 pub use graph::{Denoiser, Pooling, Whitening};
 pub use network::{BATCH_NORM_EPSILON, Layer, Network, Norm, Widths};
