@@ -9,6 +9,7 @@ use super::recordings::{Machinery, Recording, Taking, progress_bar, take_all};
 use crate::features::{ExtractorModel, Features};
 use crate::infer::Session;
 use crate::score::{OnnxScorer, Scorer};
+use crate::segment::learning_stride;
 use crate::threshold::{DEFAULT_K, Rule, Threshold};
 use crate::train::{self, LearnConfig};
 use anyhow::{Result, ensure};
@@ -122,9 +123,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<train::Learned> {
     let bar = progress_bar("features of the train recordings");
-    let recordings = take_all(&set.train, extractor, args.taking.stride(), &args.machinery, &bar)?;
+    let stride = learning_stride(args.taking.stride());
+    let recordings = take_all(&set.train, extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
-    let training = training_set(extractor.manifest(), args.taking.stride(), samples(recordings))?;
+    let training = training_set(extractor.manifest(), stride, samples(recordings))?;
     let config = LearnConfig { seed: args.seed, steps: args.steps, ..LearnConfig::default() };
     progress_shown("learning", |on| Ok(train::learn(training, &config, on)?))
 }

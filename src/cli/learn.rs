@@ -6,6 +6,7 @@ use crate::base::write_atomically;
 use crate::config;
 use crate::features::ExtractorModel;
 use crate::infer::{Manifest, Sampling};
+use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
 use crate::train::{self, Flow, LearnConfig, Learned, Progress, Report, Sample, TrainingSet};
 use anyhow::{Context, Result, ensure};
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 Some(json) => Manifest::parse("--manifest", json)?,
                 None => args.taking.extractor()?.manifest().clone(),
             };
-            of_ring(file, &extractor, args.taking.stride())?
+            of_ring(file, &extractor, learning_stride(args.taking.stride()))?
         }
         (None, None) => of_recordings(args)?,
     };
@@ -151,7 +152,7 @@ fn of_recordings(args: &Args) -> Result<TrainingSet> {
     if args.json {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    let stride = args.taking.stride();
+    let stride = learning_stride(args.taking.stride());
     let recordings = take_all(&paths, &extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
     training_set(extractor.manifest(), stride, samples(recordings))
@@ -168,7 +169,7 @@ fn of_camera(args: &Args, name: &str) -> Result<TrainingSet> {
     crate::infer::init(&config.runtime.onnxruntime)?;
     let extractor = ExtractorModel::prepare(&camera.detector.extractor)?;
     let ring = Layout::new(&config.store.dir).ring(&camera.name);
-    of_ring(&ring, extractor.manifest(), camera.detector.stride)
+    of_ring(&ring, extractor.manifest(), learning_stride(camera.detector.stride))
 }
 
 /// What is in a feature file that `extractor` gave.

@@ -93,7 +93,7 @@ pub const DETECTOR: &[Key] = &[
     key("height", Kind::Integer(64, 1920), Default::Is("240")),
     key("fps", Kind::Number(1.0, 60.0), Default::Is("10.0")),
     key("whole_frame", Kind::Flag, Default::Is("false")),
-    key("stride", Kind::Integer(1, 16), Default::Is("4")),
+    key("stride", Kind::Integer(1, 16), Default::Is("2")),
     key("scorer", Kind::Text, Default::Is("\"learned\"")),
     key("watch_for", Kind::Duration(seconds(20), seconds(7 * 86_400)), Default::Is("\"10m\"")),
     key(
@@ -199,7 +199,7 @@ mod tests {
     fn a_manual_that_lies_is_noticed() {
         let manual = manual();
         for (from, to) in [
-            ("# stride = 4", "# stride = 16"),
+            ("# stride = 2", "# stride = 16"),
             ("# workers = 0", "#"),
             ("# seed = 1", "# sede = 1"),
             ("# keep = \"30d\"", "keep = \"1d\""),

@@ -43,6 +43,10 @@ pub struct Seat {
     pub to_see: usize,
     /// The newest stream's run, and the wall time of its presentation time 0, seconds since 1970.
     pub run: Option<(u64, f64)>,
+    /// Frames from the start of one segment that is learned from to that of the next ...
+    pub apart: u64,
+    /// ... and run and first frame of the newest one.
+    pub remembered: Option<(u64, u64)>,
     /// The last score could not be used; said once, not at every segment.
     pub troubled: bool,
 }
@@ -265,6 +269,11 @@ impl Desk {
     fn remember(&mut self, camera: usize, segment: &Segment, features: &crate::features::Features) {
         let seat = &mut self.seats[camera];
         let Some(ring) = &mut seat.ring else { return };
+        let (run, start) = (segment.run, segment.start.seq);
+        if seat.remembered.is_some_and(|(of, newest)| of == run && start < newest + seat.apart) {
+            return;
+        }
+        seat.remembered = Some((run, start));
         // By the stream's own clock since its run began: a recording played fast is learned from like a live
         // camera, whose segments lie as far apart as they look.
         let pts = segment.end.pts.as_secs_f64();

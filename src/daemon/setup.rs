@@ -6,6 +6,7 @@ use crate::alert::Tracker;
 use crate::config::{self, Config};
 use crate::features::{Extractor, ExtractorModel};
 use crate::infer::{self, Manifest};
+use crate::segment::learning_stride;
 use crate::store::{FeatureRing, RingSpec, Store};
 use crate::telemetry::Metrics;
 use crate::threshold::Rule;
@@ -77,7 +78,8 @@ pub fn seats(
         let threshold = &camera.detector.threshold;
         let rule =
             Rule { open_n: threshold.open_n, open_m: threshold.open_m, close_after: threshold.close_after };
-        let enough = segments_in(camera.detector.learning.watch_for, manifest, camera.detector.stride)?;
+        let apart = learning_stride(camera.detector.stride);
+        let enough = segments_in(camera.detector.learning.watch_for, manifest, apart)?;
         let ring = match camera.detector.scorer {
             config::Scorer::File(_) => None,
             config::Scorer::Learned => {
@@ -97,6 +99,8 @@ pub fn seats(
             to_see: enough - ring.as_ref().map_or(0, FeatureRing::len).min(enough),
             ring,
             run: None,
+            apart: apart as u64,
+            remembered: None,
             troubled: false,
         });
     }

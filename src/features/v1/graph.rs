@@ -11,7 +11,7 @@ use crate::infer::{Covers, Dim, ExtractorSpec, Graph, Grid, MANIFEST_FORMAT, Man
 use crate::segment::SEGMENT_FRAMES;
 
 /// Version of the arithmetic: features of another version are not comparable.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// Writes the extractor.
 ///

@@ -109,7 +109,7 @@ fn reference(p: &V1Params, frames: &[Vec<u8>]) -> Vec<f64> {
                             if !p.whole_frame && (cy >= rows || cx >= cols) {
                                 continue;
                             }
-                            for start in (0..=SEGMENT_FRAMES - p.taps).step_by(p.step) {
+                            for start in (0..=SEGMENT_FRAMES - p.taps).rev().step_by(p.step) {
                                 let (x, y) = (sx * stride + stride / 2, sy * stride + stride / 2);
                                 sums[region] += energy(p, &pair, &pyramid, x, y, start);
                                 counts[region] += 1.0;
@@ -290,7 +290,7 @@ fn sampled_energies_speak_for_dense_ones() {
 fn the_manifest_tells_what_the_graph_is() {
     init_for_tests();
     let model = ExtractorModel::generate(&V1Params::new(360, 240, 12.5, false)).expect("a model");
-    assert_eq!(model.manifest().id(), "v1 2-360x240@12.5-16px");
+    assert_eq!(model.manifest().id(), "v1 3-360x240@12.5-16px");
     let spec = model.spec();
     assert_eq!((spec.grid.rows, spec.grid.cols, spec.dims, spec.frames), (15, 22, 60, 16));
     assert!((spec.covers.width - 352.0 / 360.0).abs() < 1e-9 && spec.covers.height == 1.0);

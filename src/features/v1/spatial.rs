@@ -147,7 +147,9 @@ fn same(a: &[f64], b: &[f64], sign: f64) -> bool {
     a.iter().zip(b).all(|(a, b)| (a - sign * b).abs() < 1e-9)
 }
 
-/// First frames of the moments at which a segment's energies are sampled.
+/// First frames of the windows round the moments at which a segment's energies are sampled. The last window
+/// ends with the segment: what has just happened counts.
 pub fn moments(params: &V1Params) -> impl Iterator<Item = usize> {
-    (0..=SEGMENT_FRAMES - params.taps).step_by(params.step)
+    let last = SEGMENT_FRAMES - params.taps;
+    (last % params.step..=last).step_by(params.step)
 }
