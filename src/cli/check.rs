@@ -125,7 +125,7 @@ fn extractor(camera: &Camera) -> Result<Manifest, InferError> {
 /// Whether a scorer file was learned from this extractor.
 fn fit(camera: &Camera, extractor: &Manifest) -> Result<(), InferError> {
     match &camera.detector.scorer {
-        Scorer::Learned => Ok(()),
+        Scorer::Learned(_) => Ok(()),
         Scorer::File(path) => {
             infer::describe(path)?.0.check_learned_from(&path.display().to_string(), extractor)
         }

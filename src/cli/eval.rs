@@ -4,14 +4,15 @@ mod dataset;
 mod figures;
 mod masks;
 
-use super::learn::{progress_shown, samples, training_set};
+use super::learn::{Learning, progress_shown, samples, training_set};
 use super::recordings::{Machinery, Recording, Taking, progress_bar, take_all};
+use crate::config::Method;
 use crate::features::{ExtractorModel, Features};
 use crate::infer::Session;
 use crate::score::{OnnxScorer, Scorer};
 use crate::segment::learning_stride;
 use crate::threshold::{DEFAULT_K, Rule, Threshold};
-use crate::train::{self, LearnConfig};
+use crate::train;
 use anyhow::{Result, ensure};
 use dataset::{Dataset, TestClip};
 use figures::{Detection, Figures, Scored, ScoredClip, figures};
@@ -31,18 +32,14 @@ pub struct Args {
     /// The dataset's folder
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Seed of the training
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
     /// The threshold is mu + k sigma
     #[arg(long, default_value_t = DEFAULT_K)]
     k: f64,
-    /// Steps of the training
-    #[arg(long, default_value_t = LearnConfig::default().steps)]
-    steps: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    learning: Learning,
     #[command(flatten)]
     taking: Taking,
     #[command(flatten)]
@@ -52,6 +49,8 @@ pub struct Args {
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
 struct Evaluation {
+    extractor: String,
+    scorer: Method,
     #[serde(flatten)]
     figures: Figures,
     /// Decoding, features and scores of the test recordings.
@@ -102,10 +101,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let seconds = recordings.iter().map(|r| r.frames as f64).sum::<f64>() / spec.frame.fps;
     let evaluation = Evaluation {
+        extractor: extractor.manifest().name.clone(),
+        scorer: args.learning.scorer,
         figures: figures(&clips, &detection),
         cpu_seconds_per_video_second: cpu / seconds,
         learn_seconds,
-        seed: args.seed,
+        seed: args.learning.seed,
         stride: args.taking.stride(),
         regions: spec.grid.regions(),
         k: args.k,
@@ -127,8 +128,7 @@ fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<train
     let recordings = take_all(&set.train, extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
     let training = training_set(extractor.manifest(), stride, samples(recordings))?;
-    let config = LearnConfig { seed: args.seed, steps: args.steps, ..LearnConfig::default() };
-    progress_shown("learning", |on| Ok(train::learn(training, &config, on)?))
+    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config(), on)?))
 }
 
 fn score<'a>(
@@ -165,6 +165,8 @@ fn print(e: &Evaluation) -> Result<()> {
     let share = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.4}"));
     let f = &e.figures;
     for (name, value) in [
+        ("extractor", e.extractor.clone()),
+        ("scorer", e.scorer.to_string()),
         ("frame AUC, micro", share(f.frame_auc_micro)),
         ("frame AUC, macro", share(f.frame_auc_macro)),
         ("equal error rate", share(f.eer)),

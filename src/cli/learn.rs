@@ -3,13 +3,14 @@
 use super::init_onnxruntime;
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
 use crate::base::write_atomically;
-use crate::config;
+use crate::config::{self, Method};
 use crate::features::ExtractorModel;
 use crate::infer::{Manifest, Sampling};
 use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
 use crate::train::{self, Flow, LearnConfig, Learned, Progress, Report, Sample, TrainingSet};
 use anyhow::{Context, Result, ensure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,12 +42,6 @@ pub struct Args {
     /// The model file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Seed of the training: the same seed and features give the same file
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Steps of the training
-    #[arg(long, default_value_t = LearnConfig::default().steps)]
-    steps: usize,
     /// Lower this program's priority by so much (19 is the lowest)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=19))]
     nice: u8,
@@ -54,9 +49,36 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    learning: Learning,
+    #[command(flatten)]
     taking: Taking,
     #[command(flatten)]
     machinery: Machinery,
+}
+
+/// How to learn: what `learn` and `eval` share.
+#[derive(Debug, clap::Args)]
+pub struct Learning {
+    /// What to learn; docs/ref/models.md compares them
+    #[arg(long, value_name = "NAME", default_value = Method::default().name(), value_parser = methods())]
+    pub scorer: Method,
+    /// Seed of the training: the same seed and features give the same file
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Steps of the training, for scorers that are networks
+    #[arg(long, default_value_t = LearnConfig::default().steps)]
+    steps: usize,
+}
+
+fn methods() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::NAMES)
+        .map(|name| Method::named(&name).expect("one of the possible values"))
+}
+
+impl Learning {
+    pub fn config(&self) -> LearnConfig {
+        LearnConfig { method: self.scorer, seed: self.seed, steps: self.steps, ..LearnConfig::default() }
+    }
 }
 
 /// The last line of `--json`.
@@ -86,7 +108,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         (None, None) => of_recordings(args)?,
     };
-    let config = LearnConfig { seed: args.seed, steps: args.steps, ..LearnConfig::default() };
+    let config = args.learning.config();
     let learned = match args.json {
         true => train::learn(set, &config, &mut |progress| match say(&progress) {
             Ok(()) => Flow::Continue,

@@ -4,8 +4,8 @@ use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
 use super::{
-    Camera, Config, Detector, Extractor, Gst, Http, Learning, Runtime, Scorer, Source, Store, Synthetic,
-    Threshold, Transport,
+    Camera, Config, Detector, Extractor, Gst, Http, Learning, Method, Runtime, Scorer, Source, Store,
+    Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -327,15 +327,16 @@ impl Check<'_, '_> {
                 whole_frame: section.get("whole_frame"),
             },
             file => {
-                self.model_file(section, "extractor", "v1");
+                self.model_file(section, "extractor", &["v1"]);
                 Extractor::File(self.around.dir.join(file))
             }
         };
-        let scorer = match section.get::<String>("scorer").as_str() {
-            "learned" => Scorer::Learned,
-            file => {
-                self.model_file(section, "scorer", "learned");
-                Scorer::File(self.around.dir.join(file))
+        let scorer: String = section.get("scorer");
+        let scorer = match Method::named(&scorer) {
+            Some(method) => Scorer::Learned(method),
+            None => {
+                self.model_file(section, "scorer", &Method::NAMES);
+                Scorer::File(self.around.dir.join(scorer))
             }
         };
         let threshold = Threshold {
@@ -360,15 +361,16 @@ impl Check<'_, '_> {
         }
     }
 
-    fn model_file(&mut self, section: &Section, key: &str, built_in: &str) {
+    fn model_file(&mut self, section: &Section, key: &str, built_in: &[&str]) {
         let written: String = section.get(key);
         let path = self.around.dir.join(&written);
+        let built_in = built_in.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         if !written.ends_with(".onnx") {
-            let message = format!("neither \"{built_in}\" nor a model file");
-            self.problem(section, key, message, format!("write \"{built_in}\" or a path that ends in .onnx"));
+            let message = format!("neither {built_in} nor a model file");
+            self.problem(section, key, message, format!("write {built_in} or a path that ends in .onnx"));
         } else if !path.is_file() {
             let message = format!("no such file: {}", path.display());
-            self.problem(section, key, message, format!("name a model file that exists, or \"{built_in}\""));
+            self.problem(section, key, message, format!("name a model file that exists, or {built_in}"));
         }
     }
 }

@@ -94,7 +94,7 @@ pub const DETECTOR: &[Key] = &[
     key("fps", Kind::Number(1.0, 60.0), Default::Is("10.0")),
     key("whole_frame", Kind::Flag, Default::Is("false")),
     key("stride", Kind::Integer(1, 16), Default::Is("2")),
-    key("scorer", Kind::Text, Default::Is("\"learned\"")),
+    key("scorer", Kind::Text, Default::Is("\"diffusion\"")),
     key("watch_for", Kind::Duration(seconds(20), seconds(7 * 86_400)), Default::Is("\"10m\"")),
     key(
         "learn_again_every",

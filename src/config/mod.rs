@@ -4,6 +4,7 @@ mod check;
 mod keys;
 mod load;
 mod location;
+mod method;
 mod problem;
 mod raw;
 mod units;
@@ -12,6 +13,7 @@ mod view;
 pub use check::Surroundings;
 pub use load::{Loaded, load, load_text, load_with};
 pub use location::redacted as redacted_location;
+pub use method::Method;
 pub use problem::{Invalid, Problem};
 pub use units::{format_duration, parse_duration};
 
@@ -168,8 +170,8 @@ pub enum Extractor {
 /// What scores the features.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scorer {
-    /// Learned in place, kept under `store.dir`.
-    Learned,
+    /// Learned in place by this method, kept under `store.dir`.
+    Learned(Method),
     /// A model file made by `sigmawatch learn`; never replaced by the daemon.
     File(PathBuf),
 }

@@ -57,7 +57,7 @@ fn detector(detector: &Detector) -> Value {
         Extractor::File(path) => json!({ "extractor": path }),
     };
     view["scorer"] = match &detector.scorer {
-        Scorer::Learned => json!("learned"),
+        Scorer::Learned(method) => json!(method),
         Scorer::File(path) => json!(path),
     };
     view["stride"] = json!(detector.stride);

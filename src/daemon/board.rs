@@ -196,7 +196,7 @@ impl Cameras for Board {
             let name = &self.cameras[camera].listed.name;
             let problem = format!(
                 "camera `{name}` watches with a model file that the configuration names, and learns nothing in \
-                 place; set its `scorer` to \"learned\""
+                 place; set its `scorer` to a method such as \"diffusion\""
             );
             return Err(LearnRefused::Impossible(problem));
         }

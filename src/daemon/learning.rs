@@ -10,6 +10,7 @@ use super::stop::Stop;
 use crate::alert::ModelRef;
 use crate::api::LearningState;
 use crate::base::{CameraName, Clock, Timestamp};
+use crate::config::Method;
 use crate::infer::Manifest;
 use crate::score::{OnnxScorer, Scorer};
 use crate::telemetry::Metrics;
@@ -32,8 +33,8 @@ pub struct Pupil {
     pub ring: PathBuf,
     /// The model in force.
     pub model: PathBuf,
-    /// False for a model file that the configuration names: never replaced.
-    pub in_place: bool,
+    /// How it learns; `None` for a model file that the configuration names: never replaced.
+    pub in_place: Option<Method>,
     pub extractor: Manifest,
     /// Frames between the starts of consecutive segments.
     pub stride: usize,
@@ -73,13 +74,13 @@ impl Supervisor {
     /// When a model file that the configuration names cannot be used.
     pub fn arm_at_start(&self) -> anyhow::Result<()> {
         for (camera, pupil) in self.pupils.iter().enumerate() {
-            if pupil.in_place && !pupil.model.exists() {
+            if pupil.in_place.is_some() && !pupil.model.exists() {
                 self.publish(camera);
                 continue;
             }
             match load(&pupil.model, pupil) {
                 Ok(armed) => self.arm(camera, armed, modified(&pupil.model)),
-                Err(problem) if pupil.in_place => {
+                Err(problem) if pupil.in_place.is_some() => {
                     tracing::warn!(camera = %pupil.name, "learning anew: {problem}");
                     self.publish(camera);
                 }
@@ -119,9 +120,7 @@ impl Supervisor {
 
     fn learn(&self, camera: usize) {
         let pupil = &self.pupils[camera];
-        if !pupil.in_place {
-            return;
-        }
+        let Some(method) = pupil.in_place else { return };
         self.board.with(camera, |facts| {
             facts.queue_learning();
             facts.learning.step = "learning".into();
@@ -129,7 +128,7 @@ impl Supervisor {
         self.publish(camera);
         tracing::info!(camera = %pupil.name, "learning from {}", pupil.ring.display());
         let began = self.clock.monotonic();
-        let outcome = self.train(camera, pupil).and_then(|candidate| {
+        let outcome = self.train(camera, pupil, method).and_then(|candidate| {
             let armed = load(&candidate, pupil)?;
             std::fs::rename(&candidate, &pupil.model)
                 .map_err(|error| format!("cannot put the new model at {}: {error}", pupil.model.display()))?;
@@ -163,7 +162,7 @@ impl Supervisor {
     }
 
     /// Runs the learning process; gives the file it wrote.
-    fn train(&self, camera: usize, pupil: &Pupil) -> Result<PathBuf, String> {
+    fn train(&self, camera: usize, pupil: &Pupil, method: Method) -> Result<PathBuf, String> {
         let folder = pupil.model.parent().ok_or("the model file has no folder")?;
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
@@ -173,7 +172,7 @@ impl Supervisor {
         let program = std::env::current_exe().map_err(|error| format!("cannot find the program: {error}"))?;
         let mut child = Command::new(program)
             .arg("learn")
-            .args(["--json", "--nice", NICE, "--features"])
+            .args(["--json", "--nice", NICE, "--scorer", method.name(), "--features"])
             .arg(&pupil.ring)
             .args(["--manifest", &manifest, "--stride", &pupil.stride.to_string(), "--out"])
             .arg(&candidate)
@@ -266,9 +265,14 @@ impl Supervisor {
     }
 }
 
-/// Loads a scorer for a camera and refuses one that was learned from other features.
+/// Loads a scorer for a camera and refuses one that was learned from other features, or by another method than the
+/// one that the camera learns by.
 fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     let scorer = OnnxScorer::load(file, &pupil.extractor).map_err(|error| error.to_string())?;
+    let learned_by = &scorer.manifest().name;
+    if let Some(method) = pupil.in_place.filter(|method| method.name() != learned_by) {
+        return Err(format!("{}: was learned by {learned_by}, and {method} is configured", file.display()));
+    }
     let calibration = &scorer.spec().calibration;
     let threshold = Threshold { mu: calibration.mu, sigma: calibration.sigma, k: pupil.k };
     let method = format!("{}+{}", pupil.extractor.name, scorer.manifest().name);

@@ -69,7 +69,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         name: camera.name.clone(),
         source: source.describe(),
         covers: extractors.of(i).spec().covers,
-        learned: camera.detector.scorer == config::Scorer::Learned,
+        learned: matches!(camera.detector.scorer, config::Scorer::Learned(_)),
     });
     let board = Arc::new(Board::new(listed.collect(), clock.clone(), ask.clone()));
     let bus = Arc::new(api::Bus::new(clock.clone()));

@@ -82,7 +82,7 @@ pub fn seats(
         let enough = segments_in(camera.detector.learning.watch_for, manifest, apart)?;
         let ring = match camera.detector.scorer {
             config::Scorer::File(_) => None,
-            config::Scorer::Learned => {
+            config::Scorer::Learned(_) => {
                 let (regions, dims) = (spec.grid.regions(), spec.dims);
                 let most = (RING_BYTES / (regions * dims * 2)).max(enough);
                 let capacity = (enough * REMEMBER).min(most);
@@ -113,10 +113,13 @@ pub fn pupils(config: &Config, extractors: &Extractors, store: &Store) -> Vec<Pu
         name: camera.name.clone(),
         ring: store.layout().ring(&camera.name),
         model: match &camera.detector.scorer {
-            config::Scorer::Learned => store.layout().model(&camera.name),
+            config::Scorer::Learned(_) => store.layout().model(&camera.name),
             config::Scorer::File(file) => file.clone(),
         },
-        in_place: camera.detector.scorer == config::Scorer::Learned,
+        in_place: match camera.detector.scorer {
+            config::Scorer::Learned(method) => Some(method),
+            config::Scorer::File(_) => None,
+        },
         extractor: extractors.of(index).manifest().clone(),
         stride: camera.detector.stride,
         k: camera.detector.threshold.k,

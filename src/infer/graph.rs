@@ -148,6 +148,12 @@ impl Graph {
         std::iter::once(first).chain(rest).collect()
     }
 
+    /// `value` with other dimensions; -1 is whatever is left.
+    pub fn reshape(&mut self, value: &Value, dims: &[i64]) -> Value {
+        let dims = self.ints(dims);
+        self.op("Reshape", &[value, &dims], &[])
+    }
+
     /// Gives `value` out of the graph as floats named `name`.
     pub fn output_f32(&mut self, name: &str, value: &Value, dims: &[Dim]) {
         self.node("Identity", &[value], name.into(), &[]);

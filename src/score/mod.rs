@@ -1,13 +1,26 @@
 //! Features -> Score: how unlikely a segment is, and where in the picture.
 
 pub mod diffusion;
+mod knn;
+mod layer;
+mod mahalanobis;
 pub mod metrics;
 mod onnx;
+mod pooling;
+mod vectors;
 
+pub use knn::{Neighbours, coreset};
+pub use layer::{BATCH_NORM_EPSILON, Layer, Norm};
+pub use mahalanobis::{Covariance, Gaussian, inverse_root};
 pub use onnx::OnnxScorer;
+pub use pooling::{Pooled, Pooling};
+pub use vectors::{Vectors, Whitening};
 
 use crate::features::Features;
 use crate::infer::{Grid, InferError, ScorerSpec};
+
+/// Added to residuals that can be nought, which has no logarithm.
+const LEAST_RESIDUAL: f32 = 1e-6;
 
 /// How unlike normal life one segment is. Larger is stranger; no fixed unit.
 #[derive(Debug, Clone, PartialEq)]

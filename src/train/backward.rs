@@ -4,7 +4,8 @@
 //! of them against finite differences. An automatic differentiation library would take longer to build than the
 //! rest of the program.
 
-use crate::score::diffusion::{BATCH_NORM_EPSILON, Network};
+use crate::score::diffusion::Network;
+use crate::score::{BATCH_NORM_EPSILON, Layer};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 /// One batch of `n` rows.
@@ -121,7 +122,7 @@ pub fn backward(network: &Network, batch: Batch) -> Pass {
     Pass { loss, gradients, statistics }
 }
 
-fn weight(layer: &crate::score::diffusion::Layer) -> ArrayView2<'_, f32> {
+fn weight(layer: &Layer) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((layer.inputs, layer.outputs), &layer.weight).expect("a layer holds its weights")
 }
 

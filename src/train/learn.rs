@@ -1,24 +1,15 @@
 //! The whole course of learning, from features to a calibrated model file.
 
-use super::fit::{Recipe, fit};
+use super::method::{self, Say, Task, Trained};
 use super::split::{BLOCKS, Split, splits};
-use super::{
-    Flow, LEAST_SEGMENTS, LearnConfig, LearnError, Learned, Progress, Report, Sample, TrainingSet, whiten,
-};
+use super::{Flow, LEAST_SEGMENTS, LearnConfig, LearnError, Learned, Progress, Report, Sample, TrainingSet};
 use crate::features::Features;
 use crate::infer::{Calibration, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, Session};
-use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Widths, opposed};
 use crate::score::{OnnxScorer, Scorer};
 use crate::segment::SEGMENT_FRAMES;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
-/// Directions of the features kept at most.
-const MOST_DIRECTIONS: usize = 128;
 /// Seconds within which segments may share frames, where the frame rate is not known.
 const GUARD_SECONDS: f64 = 2.0;
-/// The rows of the picture lie between minus and plus this, about unit variance as everything else.
-const ROW_SPAN: f32 = 1.7;
 /// Threads that score.
 const THREADS: usize = 2;
 
@@ -61,7 +52,7 @@ pub fn learn(
     }
     say(FIRST.1, "dropping the most suspicious segments")?;
     let kept = least_suspicious(&scores, config.drop);
-    let (last, loss) = trainer.train(&pick(&set, &kept), &mut |share| {
+    let last = trainer.train(&pick(&set, &kept), &mut |share| {
         say(SECOND.0 + share * (SECOND.1 - SECOND.0), "training on what is left")
     })?;
     let calibration = calibrate_on(kept.iter().map(|i| scores[*i]).collect());
@@ -71,15 +62,15 @@ pub fn learn(
         learned_from: kept.len(),
         dropped: set.samples.len() - kept.len(),
         calibrated_on: calibration.scores.len(),
-        parameters: last.network.parameters(),
-        loss,
+        parameters: last.parameters,
+        loss: last.loss,
         mu: calibration.mu,
         sigma: calibration.sigma,
         config: config.clone(),
     };
     let facts = serde_json::to_value(&report).expect("a report has only string keys");
     let manifest = trainer.manifest(calibration, facts);
-    let bytes = last.to_onnx(&manifest);
+    let bytes = last.model.to_onnx(&manifest);
     say(1.0, "done")?;
     Ok(Learned { bytes, manifest, report })
 }
@@ -113,13 +104,9 @@ fn pick<'a>(set: &'a TrainingSet, indices: &[usize]) -> Vec<&'a Sample> {
 }
 
 /// A model, as a file's bytes, that has never seen the block of time that `part` leaves out.
-fn without(
-    trainer: &Trainer,
-    part: &Split,
-    progress: &mut dyn FnMut(f64) -> Result<(), LearnError>,
-) -> Result<Vec<u8>, LearnError> {
-    let (model, _) = trainer.train(&pick(trainer.set, &part.learn), progress)?;
-    Ok(model.to_onnx(&trainer.manifest(uncalibrated(), serde_json::Value::Null)))
+fn without(trainer: &Trainer, part: &Split, progress: &mut Say) -> Result<Vec<u8>, LearnError> {
+    let trained = trainer.train(&pick(trainer.set, &part.learn), progress)?;
+    Ok(trained.model.to_onnx(&trainer.manifest(uncalibrated(), serde_json::Value::Null)))
 }
 
 /// Indices of all but the share `drop` with the highest scores, in their order.
@@ -165,61 +152,16 @@ struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// Whitens and trains anew; the same seed draws the same first weights and noise each time.
-    fn train(
-        &self,
-        samples: &[&Sample],
-        say: &mut dyn FnMut(f64) -> Result<(), LearnError>,
-    ) -> Result<(Denoiser, f64), LearnError> {
-        let (config, grid) = (self.config, self.set.grid);
-        // A direction needs a good number of rows to be estimated from.
-        let most = MOST_DIRECTIONS.min(samples.len() * grid.regions() / 4);
-        let whitening = whiten::fit(samples, most).ok_or(LearnError::Constant)?;
-        let place = |row: usize| ROW_SPAN * (2.0 * row as f32 / (grid.rows - 1) as f32 - 1.0);
-        let rows = (grid.rows > 1).then(|| (0..grid.rows).map(place).collect::<Vec<f32>>());
-        let width = whitening.kept + usize::from(rows.is_some());
-        let mut vectors = Vec::with_capacity(samples.len() * grid.regions() * width);
-        for sample in samples {
-            let from = vectors.len();
-            whiten::apply(&whitening, &sample.features.values, width, &mut vectors);
-            if let Some(rows) = &rows {
-                for (region, vector) in vectors[from..].chunks_exact_mut(width).enumerate() {
-                    vector[width - 1] = rows[region / grid.cols];
-                }
-            }
-        }
-
-        let mut rng = StdRng::seed_from_u64(config.seed);
-        let widths = if grid.regions() == 1 { Widths::authors(width) } else { Widths::regional(width) };
-        let network = Network::new(widths, &mut rng);
-        let noise = opposed(config.draws, width, &mut rng);
-        let batch = config.batch.min(vectors.len() / width);
-        let recipe =
-            Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate, noise: config.noise };
-        let mut refused = None;
-        let fitted = fit(network, &vectors, &recipe, &mut |step| {
-            refused = say(step as f64 / config.steps as f64).err();
-            refused.is_none()
-        });
-        let (network, loss) = fitted.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))?;
-        let denoiser = Denoiser {
-            grid,
-            dims: self.dims,
-            whitening,
-            rows,
-            network,
-            sigma_data: 1.0,
-            plan: Plan::new(Sampler::Euler, &[config.start, 0.0]),
-            noise,
-            pooling: Pooling { smoothing: config.smoothing, highest: config.highest },
-        };
-        Ok((denoiser, loss))
+    /// Trains anew.
+    fn train(&self, samples: &[&Sample], say: &mut Say) -> Result<Trained, LearnError> {
+        let Trainer { set, dims, config } = *self;
+        method::train(&Task { samples, grid: set.grid, dims, config }, say)
     }
 
     fn manifest(&self, calibration: Calibration, training: serde_json::Value) -> Manifest {
         Manifest {
             format: MANIFEST_FORMAT,
-            name: "diffusion".into(),
+            name: self.config.method.name().into(),
             version: "1".into(),
             licence: "LicenseRef-learned-in-place".into(),
             provenance: format!(
@@ -242,18 +184,20 @@ impl Trainer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{config, training_set};
+    use super::super::tests::{by, training_set};
     use super::*;
-    use rand::RngExt;
+    use crate::config::Method;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
 
     /// Whatever happens in a block that is left out, the model that calibrates it is the same.
     #[test]
     fn calibration_is_on_time_that_the_model_never_saw() {
         crate::infer::init_for_tests();
-        let config = LearnConfig { steps: 10, ..config() };
         let plain = training_set(160);
         let parts = splits(&plain.samples, GUARD_SECONDS);
-        for part in &parts {
+        for (method, part) in Method::ALL.into_iter().flat_map(|m| parts.iter().map(move |p| (m, p))) {
+            let config = LearnConfig { steps: 10, ..by(method) };
             let model = |set: &TrainingSet| {
                 let trainer = Trainer { set, dims: set.samples[0].features.dims, config: &config };
                 without(&trainer, part, &mut |_| Ok(())).expect("learns")
@@ -264,12 +208,12 @@ mod tests {
                 changed.samples[*i].features.values.iter_mut().for_each(|v| *v *= rng.random_range(1.0..3.0));
             }
             let (before, after) = (model(&plain), model(&changed));
-            assert_eq!(before, after);
+            assert_eq!(before, after, "{method}");
             let mean = |set: &TrainingSet| {
                 let scores = score(&before, &pick(set, &part.left_out)).expect("scores");
                 scores.iter().sum::<f32>() / scores.len() as f32
             };
-            assert!(mean(&changed) > mean(&plain) + 0.1, "and it does see what changed");
+            assert!(mean(&changed) > mean(&plain) + 0.1, "{method}: and it does see what changed");
         }
     }
 }

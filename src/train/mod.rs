@@ -1,11 +1,14 @@
 //! Features -> a scorer, learned in place and written as ONNX.
 //!
-//! Whiten, train, drop the most suspicious segments, train again; then calibrate mu and sigma on time blocks
+//! Train by one of the methods, drop the most suspicious segments, train again; then calibrate mu and sigma on time blocks
 //! that none of it has seen, with the very graph that the daemon will run.
 
 mod backward;
-mod fit;
+mod denoiser;
+mod knn;
 mod learn;
+mod mahalanobis;
+mod method;
 mod optim;
 mod split;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod whiten;
 
 pub use learn::learn;
 
+use crate::config::Method;
 use crate::features::Features;
 use crate::infer::{Grid, InferError, Manifest, Sampling};
 use serde::Serialize;
@@ -45,18 +49,23 @@ pub struct TrainingSet {
 /// How to learn. The defaults are the measured ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LearnConfig {
+    pub method: Method,
     pub seed: u64,
-    /// Steps of the last training; the first takes [`LearnConfig::FIRST_SHARE`] of them.
+    /// Steps of each training of a network.
     pub steps: usize,
     /// Rows a step: vectors of regions.
     pub batch: usize,
     pub rate: f64,
     /// Mean and deviation of the logarithm of the training noise.
     pub noise: (f64, f64),
-    /// Noise level that scoring starts from.
+    /// Noise level that the denoiser's scoring starts from.
     pub start: f64,
     /// Fixed draws of noise that a score is the mean over ([`crate::score::diffusion::opposed`]).
     pub draws: usize,
+    /// Vectors that `knn` remembers at most, of all rows of regions together.
+    pub memory: usize,
+    /// Neighbours that its distance is the mean over.
+    pub neighbours: usize,
     /// Smoothing of the map of regions, in regions.
     pub smoothing: f32,
     /// The score is the mean over this many highest regions.
@@ -68,6 +77,7 @@ pub struct LearnConfig {
 impl Default for LearnConfig {
     fn default() -> Self {
         Self {
+            method: Method::default(),
             seed: 0,
             steps: 500,
             batch: 1024,
@@ -76,6 +86,8 @@ impl Default for LearnConfig {
             noise: (-1.0, 1.5),
             start: 1.0,
             draws: 2,
+            memory: 10_000,
+            neighbours: 5,
             smoothing: 1.0,
             highest: 16,
             drop: 0.02,
@@ -122,8 +134,9 @@ pub struct Report {
     pub calibrated_on: usize,
     /// Learned numbers of the network.
     pub parameters: usize,
-    /// Mean loss over the last steps; 1 is what knowing nothing but the variance gives.
-    pub loss: f64,
+    /// Where a loss was minimised: its mean over the last steps. The denoiser's is 1 where nothing but the
+    /// variance is known.
+    pub loss: Option<f64>,
     pub mu: f64,
     pub sigma: f64,
     pub config: LearnConfig,

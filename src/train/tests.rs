@@ -1,10 +1,10 @@
 //! Learning from end to end on small made-up features.
 
-use super::fit::denoised;
+use super::denoiser::denoised;
 use super::*;
 use crate::infer::{Session, init_for_tests};
-use crate::score::diffusion::{Denoiser, Network, Plan, Pooling, Sampler, Whitening, Widths};
-use crate::score::{OnnxScorer, Score, Scorer};
+use crate::score::diffusion::{Denoiser, Network, Plan, Sampler, Widths};
+use crate::score::{Neighbours, OnnxScorer, Pooling, Score, Scorer, Vectors, Whitening};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
@@ -38,6 +38,11 @@ pub(super) fn config() -> LearnConfig {
     LearnConfig { steps: 60, batch: 128, rate: 3e-3, ..LearnConfig::default() }
 }
 
+/// [`config`] for another method.
+pub(super) fn by(method: Method) -> LearnConfig {
+    LearnConfig { method, memory: 300, ..config() }
+}
+
 fn learned(set: TrainingSet, config: &LearnConfig) -> Learned {
     init_for_tests();
     learn(set, config, &mut |_| Flow::Continue).expect("learns")
@@ -50,32 +55,37 @@ fn scores(bytes: &[u8], features: &[&Features]) -> Vec<Score> {
 
 #[test]
 fn what_was_learned_tells_odd_from_normal_and_where() {
-    let learned = learned(training_set(160), &config());
-    let report = &learned.report;
-    assert_eq!(report.segments, 160);
-    assert!(report.dropped > 0 && report.calibrated_on >= 30, "{report:?}");
-    assert!(report.sigma > 0.0 && report.loss < 1.2, "{report:?}");
-    let mut rng = StdRng::seed_from_u64(77);
-    let odd: Vec<Features> = (0..20).map(|_| features(&mut rng, &[0, 1, 4, 5], 2.0)).collect();
-    let normal: Vec<Features> = (0..20).map(|_| features(&mut rng, &[], 0.0)).collect();
-    let limit = crate::threshold::Threshold { mu: report.mu, sigma: report.sigma, k: 3.0 };
-    let count = |set: &[Features]| {
-        let found = scores(&learned.bytes, &set.iter().collect::<Vec<_>>());
-        found.iter().filter(|s| limit.judge(s.value) == crate::threshold::Verdict::Unusual).count()
-    };
-    assert_eq!(count(&odd), 20);
-    assert!(count(&normal) <= 1);
-    let top = scores(&learned.bytes, &[&odd[0]])[0].top_regions(GRID, 2);
-    assert!(top.iter().all(|(row, col)| *row <= 1 && *col <= 1), "{top:?}");
+    for method in Method::ALL {
+        let learned = learned(training_set(160), &by(method));
+        let report = &learned.report;
+        assert_eq!(report.segments, 160);
+        assert!(report.dropped > 0 && report.calibrated_on >= 30, "{report:?}");
+        assert!(report.sigma > 0.0 && report.loss < Some(1.2), "{report:?}");
+        let mut rng = StdRng::seed_from_u64(77);
+        let odd: Vec<Features> = (0..20).map(|_| features(&mut rng, &[0, 1, 4, 5], 2.0)).collect();
+        let normal: Vec<Features> = (0..20).map(|_| features(&mut rng, &[], 0.0)).collect();
+        let limit = crate::threshold::Threshold { mu: report.mu, sigma: report.sigma, k: 3.0 };
+        let count = |set: &[Features]| {
+            let found = scores(&learned.bytes, &set.iter().collect::<Vec<_>>());
+            found.iter().filter(|s| limit.judge(s.value) == crate::threshold::Verdict::Unusual).count()
+        };
+        assert_eq!(count(&odd), 20, "{method}");
+        assert!(count(&normal) <= 1, "{method}");
+        let top = scores(&learned.bytes, &[&odd[0]])[0].top_regions(GRID, 2);
+        assert!(top.iter().all(|(row, col)| *row <= 1 && *col <= 1), "{method}: {top:?}");
+        assert_eq!(learned.manifest.name, method.name());
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_file() {
-    let short = LearnConfig { steps: 10, ..config() };
-    let first = learned(training_set(80), &short);
-    assert_eq!(first.bytes, learned(training_set(80), &short).bytes);
-    let other = learned(training_set(80), &LearnConfig { seed: 1, ..short });
-    assert_ne!(first.bytes, other.bytes);
+    for method in Method::ALL {
+        let short = LearnConfig { steps: 10, ..by(method) };
+        let first = learned(training_set(80), &short);
+        assert_eq!(first.bytes, learned(training_set(80), &short).bytes, "{method}");
+        let other = learned(training_set(80), &LearnConfig { seed: 1, ..short });
+        assert_ne!(first.bytes, other.bytes);
+    }
 }
 
 /// A scorer with all parts in use: several steps, draws, smoothing, position, batch norms off their start.
@@ -94,19 +104,15 @@ fn untrained(grid: Grid, plan: Plan, widths: impl Fn(usize) -> Widths) -> Denois
         norm.gain = draw(norm.gain.len());
     }
     let pooling = Pooling { smoothing: 0.0, highest: 4 };
-    Denoiser { grid, dims: DIMS, whitening, rows, network, sigma_data: 1.0, plan, noise, pooling }
+    let vectors = Vectors { grid, dims: DIMS, whitening, rows };
+    Denoiser { vectors, network, sigma_data: 1.0, plan, noise, pooling }
 }
 
 /// The region scores of one segment as the trainer's own arithmetic has them.
 fn by_trainer(denoiser: &Denoiser, features: &Features) -> Vec<f32> {
-    let (width, regions) = (denoiser.width(), denoiser.grid.regions());
+    let (width, regions) = (denoiser.vectors.width(), denoiser.vectors.grid.regions());
     let mut x = Vec::new();
-    super::whiten::apply(&denoiser.whitening, &features.values, width, &mut x);
-    if let Some(rows) = &denoiser.rows {
-        for (region, vector) in x.chunks_exact_mut(width).enumerate() {
-            vector[width - 1] = rows[region / denoiser.grid.cols];
-        }
-    }
+    denoiser.vectors.apply(&features.values, &mut x);
     let start = denoiser.plan.start() as f32;
     let mut residual = vec![0.0f32; regions];
     for noise in denoiser.noise.chunks_exact(width) {
@@ -141,14 +147,18 @@ fn manifest(grid: Grid) -> Manifest {
         version: "1".into(),
         licence: "MIT".into(),
         provenance: "a test".into(),
-        spec: crate::infer::ModelSpec::Scorer(crate::infer::ScorerSpec {
-            extractor: "toy 1".into(),
-            sampling: None,
-            grid,
-            dims: DIMS,
-            calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![] },
-            training: serde_json::Value::Null,
-        }),
+        spec: crate::infer::ModelSpec::Scorer(spec(grid, DIMS)),
+    }
+}
+
+fn spec(grid: Grid, dims: usize) -> crate::infer::ScorerSpec {
+    crate::infer::ScorerSpec {
+        extractor: "toy 1".into(),
+        sampling: None,
+        grid,
+        dims,
+        calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![] },
+        training: serde_json::Value::Null,
     }
 }
 
@@ -186,15 +196,80 @@ fn onnx_runtime_scores_as_the_trainer_does() {
 /// A NaN must come out as NaN: clipping, ReLUs and TopK could each lose it.
 #[test]
 fn one_nan_among_the_features_makes_the_score_not_finite() {
+    for method in Method::ALL {
+        let bytes = learned(training_set(80), &LearnConfig { steps: 3, ..by(method) }).bytes;
+        let mut f = features(&mut StdRng::seed_from_u64(1), &[], 0.0);
+        assert!(scores(&bytes, &[&f])[0].is_finite());
+        for broken in [f32::NAN, f32::INFINITY] {
+            f.values[17] = broken;
+            assert!(!scores(&bytes, &[&f])[0].value.is_finite(), "{method}");
+        }
+        f.values[17] = 1e6;
+        assert!(scores(&bytes, &[&f])[0].is_finite(), "{method}: far out is not broken");
+    }
+}
+
+/// What was seen before is near, whatever the distance rounds to; and a memory is only asked at its height.
+#[test]
+fn neighbours_by_hand() {
     init_for_tests();
-    let denoiser = untrained(GRID, Plan::new(Sampler::Euler, &[1.0, 0.0]), Widths::regional);
-    let bytes = denoiser.to_onnx(&manifest(GRID));
-    let mut f = features(&mut StdRng::seed_from_u64(1), &[], 0.0);
-    assert!(scores(&bytes, &[&f])[0].is_finite());
-    f.values[17] = f32::NAN;
-    assert!(!scores(&bytes, &[&f])[0].value.is_finite());
-    f.values[17] = f32::INFINITY;
-    assert!(!scores(&bytes, &[&f])[0].value.is_finite());
+    let grid = Grid { rows: 4, cols: 1 };
+    let whitening =
+        Whitening { centre: vec![0.0; 2], matrix: vec![1.0, 0.0, 0.0, 1.0], kept: 2, clip: 100.0 };
+    let model = Neighbours {
+        vectors: Vectors { grid, dims: 2, whitening, rows: None },
+        // Two vectors a row of regions.
+        memory: [[0.0, 0.0, 3.0, 4.0], [1.0, 0.0, 9.0, 9.0], [5.0, 5.0, 7.0, 7.0], [8.0, 0.0, 8.0, 2.0]]
+            .concat(),
+        neighbours: 2,
+        pooling: Pooling { smoothing: 0.0, highest: 4 },
+    };
+    let manifest = Manifest { spec: crate::infer::ModelSpec::Scorer(spec(grid, 2)), ..manifest(grid) };
+    let f = Features { regions: 4, dims: 2, values: vec![0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 8.0, 1.0] };
+    let found = &scores(&model.to_onnx(&manifest), &[&f, &f])[1];
+    // (0, 0) at the top: itself and (1, 0). (1, 0) below: (0, 0) and itself. (1, 0) again: itself, then (5, 5) at
+    // 41 rather than (0, 0), which is two rows off. (8, 1): (8, 0) and (8, 2) at 1 each.
+    let expected = [0.5, 0.5, 20.5, 1.0].map(|squares: f32| squares / 2.0);
+    for (r, e) in found.regions.iter().zip(expected) {
+        assert!((r.exp() - e).abs() < 1e-4, "{:?} instead of the logarithms of {expected:?}", found.regions);
+    }
+    let mean = expected.iter().sum::<f32>() / 4.0;
+    assert!((found.value.exp() - mean).abs() < 1e-4);
+}
+
+/// Of N(0, I_d) the squared distance is chi-squared: mean d, variance 2 d; of a shifted one noncentral, which
+/// gives the AUC (scipy: P(ncx2(8, 9) > chi2(8))).
+#[test]
+fn mahalanobis_distances_of_a_gaussian_are_chi_squared() {
+    init_for_tests();
+    let (dims, shift) = (8, 3.0f32);
+    let mut rng = StdRng::seed_from_u64(21);
+    let mut draw = |n: usize, by: f32| -> Vec<Features> {
+        (0..n)
+            .map(|_| {
+                let mut values: Vec<f32> = (0..dims).map(|_| StandardNormal.sample(&mut rng)).collect();
+                values[0] += by;
+                Features { regions: 1, dims, values }
+            })
+            .collect()
+    };
+    let samples = draw(6000, 0.0).into_iter().enumerate();
+    let samples = samples.map(|(i, features)| Sample { time: i as f64, run: i as u64, features }).collect();
+    let set = TrainingSet { extractor: "toy 1".into(), grid: Grid::WHOLE, sampling: None, samples };
+    // Dropping would cut the tail off.
+    let learned = learned(set, &LearnConfig { drop: 0.0, ..by(Method::Mahalanobis) });
+    let mut distances = |by: f32| -> Vec<f32> {
+        let fresh = draw(10_000, by);
+        let found = scores(&learned.bytes, &fresh.iter().collect::<Vec<_>>());
+        found.iter().map(|s| s.value.exp() * dims as f32).collect()
+    };
+    let (normal, odd) = (distances(0.0), distances(shift));
+    let mean = normal.iter().map(|m| f64::from(*m)).sum::<f64>() / 1e4;
+    let variance = normal.iter().map(|m| (f64::from(*m) - mean).powi(2)).sum::<f64>() / 1e4;
+    assert!((mean - 8.0).abs() < 0.2 && (variance - 16.0).abs() < 1.2, "{mean} {variance}");
+    let labels: Vec<bool> = (0..20_000).map(|i| i >= 10_000).collect();
+    let auc = crate::score::metrics::roc_auc(&[normal, odd].concat(), &labels).expect("both occur");
+    assert!((auc - 0.8753).abs() < 0.008, "{auc}");
 }
 
 #[test]

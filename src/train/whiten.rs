@@ -1,79 +1,110 @@
-//! Principal components of the features, scaled to unit variance.
+//! Mean and covariance of the features, and the linear maps that scorers have of them.
 
 use super::Sample;
-use crate::score::diffusion::Whitening;
+use crate::score::{Covariance, Whitening, inverse_root};
 
 /// Directions with less than this share of the largest variance are noise of the arithmetic.
 const LEAST_VARIANCE: f64 = 1e-6;
 /// A whitened number beyond this many standard deviations says no more than one at it.
 const CLIP: f32 = 10.0;
 
-/// Standardises every dimension, then turns and scales to unit variance in every direction; keeps the
-/// `most` directions of the largest variance at most. `None` where nothing varies at all.
-pub fn fit(samples: &[&Sample], most: usize) -> Option<Whitening> {
-    let dims = samples.first()?.features.dims;
-    let rows = || samples.iter().flat_map(|s| s.features.values.chunks_exact(dims));
-    let n = rows().count() as f64;
-    let mut mean = vec![0.0f64; dims];
-    rows().for_each(|row| row.iter().zip(&mut mean).for_each(|(v, m)| *m += f64::from(*v) / n));
-    let mut variance = vec![0.0f64; dims];
-    for row in rows() {
-        for ((v, m), s) in row.iter().zip(&mean).zip(&mut variance) {
-            *s += (f64::from(*v) - m).powi(2) / n;
+/// Mean and covariance of all regions of all samples, each dimension scaled to unit variance.
+pub struct Moments {
+    mean: Vec<f64>,
+    /// 1 / deviation; 0 for a dimension that never changes.
+    scale: Vec<f64>,
+    pub covariance: Covariance,
+}
+
+impl Moments {
+    /// `None` where nothing varies at all.
+    pub fn of(samples: &[&Sample]) -> Option<Self> {
+        let dims = samples.first()?.features.dims;
+        let rows = || samples.iter().flat_map(|s| s.features.values.chunks_exact(dims));
+        let n = rows().count() as f64;
+        let mut mean = vec![0.0f64; dims];
+        rows().for_each(|row| row.iter().zip(&mut mean).for_each(|(v, m)| *m += f64::from(*v) / n));
+        let mut variance = vec![0.0f64; dims];
+        for row in rows() {
+            for ((v, m), s) in row.iter().zip(&mean).zip(&mut variance) {
+                *s += (f64::from(*v) - m).powi(2) / n;
+            }
         }
-    }
-    // A dimension that never changes gets no weight.
-    let scale: Vec<f64> = variance.iter().map(|v| if *v > 1e-12 { 1.0 / v.sqrt() } else { 0.0 }).collect();
-    let mut covariance = vec![0.0f64; dims * dims];
-    let mut z = vec![0.0f64; dims];
-    for row in rows() {
-        for (d, v) in row.iter().enumerate() {
-            z[d] = (f64::from(*v) - mean[d]) * scale[d];
+        let scale: Vec<f64> =
+            variance.iter().map(|v| if *v > 1e-12 { 1.0 / v.sqrt() } else { 0.0 }).collect();
+        if scale.iter().all(|s| *s == 0.0) {
+            return None;
+        }
+        let (mut matrix, mut fourth) = (vec![0.0f64; dims * dims], 0.0);
+        let mut z = vec![0.0f64; dims];
+        for row in rows() {
+            for (d, v) in row.iter().enumerate() {
+                z[d] = (f64::from(*v) - mean[d]) * scale[d];
+            }
+            for a in 0..dims {
+                for b in a..dims {
+                    matrix[a * dims + b] += z[a] * z[b];
+                }
+            }
+            fourth += z.iter().map(|z| z * z).sum::<f64>().powi(2) / n;
         }
         for a in 0..dims {
             for b in a..dims {
-                covariance[a * dims + b] += z[a] * z[b];
+                matrix[a * dims + b] /= n;
+                matrix[b * dims + a] = matrix[a * dims + b];
             }
         }
+        Some(Self { mean, scale, covariance: Covariance { dims, matrix, n, fourth } })
     }
-    for a in 0..dims {
-        for b in a..dims {
-            covariance[a * dims + b] /= n;
-            covariance[b * dims + a] = covariance[a * dims + b];
-        }
-    }
-    let (values, vectors) = symmetric_eigen(covariance, dims);
-    let mut order: Vec<usize> = (0..dims).collect();
-    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
-    let largest = values[order[0]];
-    if largest <= 0.0 {
-        return None;
-    }
-    order.retain(|i| values[*i] > largest * LEAST_VARIANCE);
-    order.truncate(most);
-    let kept = order.len();
-    let mut matrix = vec![0.0f32; dims * kept];
-    for (column, &i) in order.iter().enumerate() {
-        for d in 0..dims {
-            matrix[d * kept + column] = (scale[d] * vectors[d * dims + i] / values[i].sqrt()) as f32;
-        }
-    }
-    Some(Whitening { centre: mean.iter().map(|m| *m as f32).collect(), matrix, kept, clip: CLIP })
-}
 
-/// `features` (`[rows, dims]`) whitened as the model file does it, onto the end of `out` with `width`
-/// numbers a row; numbers beyond the whitened ones are left 0 for the caller.
-pub fn apply(whitening: &Whitening, features: &[f32], width: usize, out: &mut Vec<f32>) {
-    let Whitening { centre, matrix, kept, clip } = whitening;
-    for row in features.chunks_exact(centre.len()) {
-        let at = out.len();
-        out.resize(at + width, 0.0);
-        let white = &mut out[at..at + kept];
-        for ((v, c), weights) in row.iter().zip(centre).zip(matrix.chunks_exact(*kept)) {
-            let centred = v - c;
-            white.iter_mut().zip(weights).for_each(|(w, m)| *w += centred * m);
+    /// Turns and scales to unit variance in every direction; keeps the `most` directions of the largest variance at
+    /// most.
+    ///
+    /// The small ones stay: what is unusual need not lie where the usual varies most (Rippel et al., "Modeling the
+    /// Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection", ICPR 2020).
+    pub fn whitening(&self, most: usize) -> Whitening {
+        let dims = self.covariance.dims;
+        let (values, vectors) = symmetric_eigen(self.covariance.matrix.clone(), dims);
+        let mut order: Vec<usize> = (0..dims).collect();
+        order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+        let largest = values[order[0]];
+        order.retain(|i| values[*i] > largest * LEAST_VARIANCE);
+        order.truncate(most);
+        let kept = order.len();
+        let mut matrix = vec![0.0f32; dims * kept];
+        for (column, &i) in order.iter().enumerate() {
+            for d in 0..dims {
+                matrix[d * kept + column] = (self.scale[d] * vectors[d * dims + i] / values[i].sqrt()) as f32;
+            }
         }
-        white.iter_mut().for_each(|w| *w = w.clamp(-clip, *clip));
+        self.linear(matrix, kept)
+    }
+
+    /// Scales by the shrunk covariance of Ledoit and Wolf, so that a vector's square is its squared Mahalanobis
+    /// distance.
+    pub fn mahalanobis(&self) -> Whitening {
+        // Dimensions that never change have no distance.
+        let some: Vec<usize> = (0..self.scale.len()).filter(|d| self.scale[*d] > 0.0).collect();
+        let (dims, kept) = (self.scale.len(), some.len());
+        let pick = |i: usize| self.covariance.matrix[some[i / kept] * dims + some[i % kept]];
+        let picked =
+            Covariance { dims: kept, matrix: (0..kept * kept).map(pick).collect(), ..self.covariance };
+        let intensity = picked.intensity();
+        // Dimensions that say the same twice leave the covariance singular however many rows there are.
+        let root = inverse_root(&picked.shrunk(intensity), kept)
+            .or_else(|| inverse_root(&picked.shrunk(intensity.max(LEAST_VARIANCE)), kept))
+            .expect("a multiple of the identity was added");
+        let mut matrix = vec![0.0f32; dims * kept];
+        for (column, weights) in root.chunks_exact(kept).enumerate() {
+            for (d, w) in some.iter().zip(weights) {
+                matrix[d * kept + column] = (self.scale[*d] * w) as f32;
+            }
+        }
+        self.linear(matrix, kept)
+    }
+
+    fn linear(&self, matrix: Vec<f32>, kept: usize) -> Whitening {
+        Whitening { centre: self.mean.iter().map(|m| *m as f32).collect(), matrix, kept, clip: CLIP }
     }
 }
 
@@ -122,6 +153,8 @@ fn symmetric_eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
 mod tests {
     use super::*;
     use crate::features::Features;
+    use crate::infer::Grid;
+    use crate::score::Vectors;
     use rand::{SeedableRng, rngs::StdRng};
     use rand_distr::{Distribution, StandardNormal};
 
@@ -140,16 +173,22 @@ mod tests {
             .collect()
     }
 
+    fn moments(samples: &[Sample]) -> Option<Moments> {
+        Moments::of(&samples.iter().collect::<Vec<_>>())
+    }
+
     #[test]
     fn correlated_features_become_white() {
         let samples = samples(4000, |n| {
             let (a, b, c) = (n(), n(), n());
             vec![3.0 * a + 7.0, a + 0.2 * b, 5.0 * c - b]
         });
-        let whitening = fit(&samples.iter().collect::<Vec<_>>(), 99).expect("varies");
+        let moments = moments(&samples).expect("varies");
+        let whitening = moments.whitening(99);
         assert_eq!(whitening.kept, 3);
+        let vectors = Vectors { grid: Grid::WHOLE, dims: 3, whitening, rows: None };
         let mut white = Vec::new();
-        samples.iter().for_each(|s| apply(&whitening, &s.features.values, 3, &mut white));
+        samples.iter().for_each(|s| vectors.apply(&s.features.values, &mut white));
         for a in 0..3 {
             for b in 0..3 {
                 let mean = white.chunks(3).map(|r| f64::from(r[a] * r[b])).sum::<f64>() / 4000.0;
@@ -162,9 +201,21 @@ mod tests {
     #[test]
     fn what_does_not_vary_is_left_out() {
         let some = samples(100, |n| vec![n(), 4.0, 2.0]);
-        assert_eq!(fit(&some.iter().collect::<Vec<_>>(), 99).expect("one varies").kept, 1);
+        let one = moments(&some).expect("one varies");
+        assert_eq!((one.whitening(99).kept, one.mahalanobis().kept), (1, 1));
         let none = samples(100, |_| vec![4.0, 2.0]);
-        assert_eq!(fit(&none.iter().collect::<Vec<_>>(), 99), None);
+        assert!(moments(&none).is_none());
+    }
+
+    #[test]
+    fn dimensions_that_say_the_same_twice_do_no_harm() {
+        let twins = samples(4000, |n| {
+            let (a, b) = (n(), n());
+            vec![a, a, b]
+        });
+        let twins = moments(&twins).expect("varies");
+        assert_eq!((twins.whitening(99).kept, twins.whitening(1).kept), (2, 1));
+        assert!(twins.mahalanobis().matrix.iter().all(|w| w.is_finite()));
     }
 
     #[test]

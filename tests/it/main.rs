@@ -15,6 +15,7 @@ mod page;
 mod program;
 mod rtsp;
 mod rtsp_camera;
+mod scorers;
 mod setup;
 mod store;
 mod tidy;

@@ -16,8 +16,8 @@ mod schedule;
 
 pub use draws::opposed;
 pub use film::{Film, noise_embedding};
-pub use graph::{Denoiser, Pooling, Whitening};
-pub use network::{BATCH_NORM_EPSILON, Layer, Network, Norm, Widths};
+pub use graph::Denoiser;
+pub use network::{Network, Widths};
 pub use precondition::Scalings;
 pub use sampler::{Plan, Sampler, Stage};
 pub use schedule::{karras, start_at};

@@ -1,11 +1,13 @@
-//! One training run of the denoiser: batches with noise, AdamW and the moving average.
+//! Learning the denoiser: batches with noise, AdamW and the moving average.
 //!
 //! Every batch is cut into [`SHARDS`] parts with a thread each. The parts, not the machine, decide what is
 //! computed, so the same seed gives the same weights on any number of cores.
 
+use super::LearnError;
 use super::backward::{Batch, Pass, backward};
+use super::method::{Model, Say, Task, Trained};
 use super::optim::{AdamW, average_decay, learning_rate};
-use crate::score::diffusion::{Network, Scalings, noise_embedding};
+use crate::score::diffusion::{Denoiser, Network, Plan, Sampler, Scalings, Widths, noise_embedding, opposed};
 use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -13,8 +15,34 @@ use rand_distr::{Distribution, StandardNormal};
 use std::f32::consts::TAU;
 
 const SHARDS: usize = 2;
+/// Directions of the features kept at most.
+const MOST_DIRECTIONS: usize = 128;
 /// Share of a batch's statistics that enters the running ones.
 const MOMENTUM: f32 = 0.1;
+
+/// Whitens and trains; the same seed draws the same first weights and noise each time.
+pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
+    let config = task.config;
+    let most = task.directions(MOST_DIRECTIONS);
+    let vectors = task.placed(task.moments()?.whitening(most));
+    let (rows, width) = (task.rows(&vectors), vectors.width());
+    let mut rng = StdRng::seed_from_u64(config.seed);
+    let widths = if task.grid.regions() == 1 { Widths::authors(width) } else { Widths::regional(width) };
+    let network = Network::new(widths, &mut rng);
+    let noise = opposed(config.draws, width, &mut rng);
+    let batch = config.batch.min(rows.len() / width);
+    let recipe =
+        Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate, noise: config.noise };
+    let mut refused = None;
+    let fitted = fit(network, &rows, &recipe, &mut |step| {
+        refused = say(step as f64 / config.steps as f64).err();
+        refused.is_none()
+    });
+    let (network, loss) = fitted.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))?;
+    let (parameters, plan) = (network.parameters(), Plan::new(Sampler::Euler, &[config.start, 0.0]));
+    let denoiser = Denoiser { vectors, network, sigma_data: 1.0, plan, noise, pooling: task.pooling() };
+    Ok(Trained { model: Model::Diffusion(denoiser), parameters, loss: Some(loss) })
+}
 
 /// How a network is trained.
 #[derive(Debug, Clone)]
@@ -157,7 +185,8 @@ fn enter_statistics(pass: &Pass, network: &mut Network) {
 /// D(x; sigma) for `rows` of unit variance, as the trainer sees it: running statistics, no folding.
 #[cfg(test)]
 pub(super) fn denoised(network: &Network, rows: &[f32], sigma: f64) -> Vec<f32> {
-    use crate::score::diffusion::{BATCH_NORM_EPSILON, Film};
+    use crate::score::BATCH_NORM_EPSILON;
+    use crate::score::diffusion::Film;
     let width = network.widths.features;
     let c = Scalings::at(sigma, 1.0);
     let mut out = Vec::new();

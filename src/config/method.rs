@@ -1,0 +1,56 @@
+//! The methods by which a camera's normal life can be learned.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// What scores features, learned in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Method {
+    /// A denoiser: how badly a noised vector finds back.
+    #[default]
+    Diffusion,
+    /// Distance to the nearest remembered vectors.
+    Knn,
+    /// Mahalanobis distance with a shrunk covariance.
+    Mahalanobis,
+}
+
+impl Method {
+    pub const ALL: [Method; 3] = [Method::Diffusion, Method::Knn, Method::Mahalanobis];
+    /// The names of [`Method::ALL`].
+    pub const NAMES: [&str; 3] = ["diffusion", "knn", "mahalanobis"];
+
+    /// As it is written in configurations and model files.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_found_by_its_name() {
+        for method in Method::ALL {
+            assert_eq!(Method::named(method.name()), Some(method));
+        }
+        assert_eq!(Method::named("learned"), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! From one number a region to one score a segment: smoothing, and the mean of the highest regions.
+
+use crate::infer::{Attr, Graph, Grid, Value};
+
+/// How the regions' residuals become one score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pooling {
+    /// Standard deviation of the Gaussian that smooths the map of residuals, in regions; 0 for none.
+    pub smoothing: f32,
+    /// The score is the mean over this many highest regions.
+    pub highest: usize,
+}
+
+/// What [`Pooling::pooled`] gives.
+#[derive(Debug)]
+pub struct Pooled {
+    /// Logarithm of the mean over the highest regions, `[segments]`.
+    pub score: Value,
+    /// Logarithm of the smoothed residuals, `[segments, regions]`.
+    pub map: Value,
+    /// Which regions are the highest, i64 `[segments, highest]`.
+    pub highest: Value,
+}
+
+impl Pooling {
+    /// Pools positive residuals of any shape with `segments * regions` numbers.
+    ///
+    /// Logarithms, because residuals have a heavy tail: their logarithms are near to normal, so that
+    /// mu + k sigma means what it says.
+    pub fn pooled(&self, g: &mut Graph, residual: &Value, grid: Grid) -> Pooled {
+        let regions = grid.regions();
+        let mut map = g.reshape(residual, &[-1, 1, grid.rows as i64, grid.cols as i64]);
+        if self.smoothing > 0.0 && regions > 1 {
+            let kernel = gaussian(self.smoothing);
+            let (size, reach) = (kernel.len(), (kernel.len() / 2) as i64);
+            let pads = g.ints(&[0, 0, reach, reach, 0, 0, reach, reach]);
+            map = g.op("Pad", &[&map, &pads], &[("mode", "edge".into())]);
+            let (down, across) =
+                (g.constant(&[1, 1, size, 1], &kernel), g.constant(&[1, 1, 1, size], &kernel));
+            map = g.op("Conv", &[&map, &down], &[("kernel_shape", [size, 1].into())]);
+            map = g.op("Conv", &[&map, &across], &[("kernel_shape", [1, size].into())]);
+        }
+        let map = g.reshape(&map, &[-1, regions as i64]);
+        let count = g.ints(&[self.highest.min(regions) as i64]);
+        let attributes: [(&str, Attr); 3] = [("axis", 1.into()), ("largest", 1.into()), ("sorted", 0.into())];
+        let top = g.ops("TopK", &[&map, &count], 2, &attributes);
+        let over_regions = [("axes", [1i64].into()), ("keepdims", 0.into())];
+        let mean = g.op("ReduceMean", &[&top[0]], &over_regions);
+        // A NaN has no place in an order, and TopK may leave it out; the sum does not.
+        let all = g.op("ReduceMean", &[&map], &over_regions);
+        let zero = g.scalar(0.0);
+        let nothing = g.op("Mul", &[&all, &zero], &[]);
+        let mean = g.op("Add", &[&mean, &nothing], &[]);
+        let score = g.op("Log", &[&mean], &[]);
+        Pooled { score, map: g.op("Log", &[&map], &[]), highest: top[1].clone() }
+    }
+}
+
+/// A Gaussian's samples out to three standard deviations, of sum 1.
+fn gaussian(sigma: f32) -> Vec<f32> {
+    let reach = (3.0 * sigma).ceil() as i32;
+    let raw: Vec<f32> = (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+    let sum: f32 = raw.iter().sum();
+    raw.iter().map(|v| v / sum).collect()
+}

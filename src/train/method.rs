@@ -1,0 +1,96 @@
+//! What the methods of learning share: vectors to learn from, and a model that can be written.
+
+use super::whiten::Moments;
+use super::{LearnConfig, LearnError, Sample, denoiser, knn, mahalanobis};
+use crate::config::Method;
+use crate::infer::{Grid, Manifest};
+use crate::score::diffusion::Denoiser;
+use crate::score::{Gaussian, Neighbours, Pooling, Vectors, Whitening};
+
+/// The rows of the picture lie between minus and plus this, about unit variance as everything else.
+const ROW_SPAN: f32 = 1.7;
+
+/// Told how far a training is (0 to 1); an error where it is to end.
+pub type Say<'a> = dyn FnMut(f64) -> Result<(), LearnError> + 'a;
+
+/// What one training is given.
+pub struct Task<'a> {
+    pub samples: &'a [&'a Sample],
+    pub grid: Grid,
+    /// Numbers a region.
+    pub dims: usize,
+    pub config: &'a LearnConfig,
+}
+
+/// What one training found.
+#[derive(Debug)]
+pub struct Trained {
+    pub model: Model,
+    /// Learned numbers.
+    pub parameters: usize,
+    /// Where a loss was minimised: its mean over the last steps.
+    pub loss: Option<f64>,
+}
+
+/// A model that can be written as a file.
+#[derive(Debug)]
+pub enum Model {
+    Diffusion(Denoiser),
+    Knn(Neighbours),
+    Mahalanobis(Gaussian),
+}
+
+impl Model {
+    /// The model file; the same model and manifest give the same bytes.
+    pub fn to_onnx(&self, manifest: &Manifest) -> Vec<u8> {
+        match self {
+            Model::Diffusion(denoiser) => denoiser.to_onnx(manifest),
+            Model::Knn(neighbours) => neighbours.to_onnx(manifest),
+            Model::Mahalanobis(gaussian) => gaussian.to_onnx(manifest),
+        }
+    }
+}
+
+/// Trains by the configured method; the same task gives the same model.
+pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
+    match task.config.method {
+        Method::Diffusion => denoiser::train(task, say),
+        Method::Knn => knn::train(task, say),
+        Method::Mahalanobis => mahalanobis::train(task),
+    }
+}
+
+impl Task<'_> {
+    pub fn moments(&self) -> Result<Moments, LearnError> {
+        Moments::of(self.samples).ok_or(LearnError::Constant)
+    }
+
+    /// Directions that the samples can tell: each needs a good number of rows to be estimated from.
+    pub fn directions(&self, most: usize) -> usize {
+        most.min(self.samples.len() * self.grid.regions() / 4)
+    }
+
+    /// Vectors without a position.
+    pub fn vectors(&self, whitening: Whitening) -> Vectors {
+        Vectors { grid: self.grid, dims: self.dims, whitening, rows: None }
+    }
+
+    /// Vectors that end with the region's row in the picture, where there are several.
+    pub fn placed(&self, whitening: Whitening) -> Vectors {
+        let rows = self.grid.rows;
+        let place = |row: usize| ROW_SPAN * (2.0 * row as f32 / (rows - 1) as f32 - 1.0);
+        let rows = (rows > 1).then(|| (0..rows).map(place).collect());
+        Vectors { rows, ..self.vectors(whitening) }
+    }
+
+    /// The vectors of all regions of all samples, one after the other.
+    pub fn rows(&self, vectors: &Vectors) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(self.samples.len() * self.grid.regions() * vectors.width());
+        self.samples.iter().for_each(|sample| vectors.apply(&sample.features.values, &mut rows));
+        rows
+    }
+
+    pub fn pooling(&self) -> Pooling {
+        Pooling { smoothing: self.config.smoothing, highest: self.config.highest }
+    }
+}
