@@ -68,6 +68,12 @@ pub struct Learning {
     /// Steps of the training, for scorers that are networks
     #[arg(long, default_value_t = LearnConfig::default().steps)]
     steps: usize,
+    /// Of `beta-vae`: weight of the latents' divergence; larger ones hold fewer and more separate factors
+    #[arg(long, default_value_t = LearnConfig::default().beta)]
+    beta: f64,
+    /// Of `beta-vae`: hold the latents' divergence at so many nats instead
+    #[arg(long, value_name = "NATS", conflicts_with = "beta")]
+    capacity: Option<f64>,
 }
 
 fn methods() -> impl TypedValueParser<Value = Method> {
@@ -77,7 +83,8 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 
 impl Learning {
     pub fn config(&self) -> LearnConfig {
-        LearnConfig { method: self.scorer, seed: self.seed, steps: self.steps, ..LearnConfig::default() }
+        let Self { scorer, seed, steps, beta, capacity } = *self;
+        LearnConfig { method: scorer, seed, steps, beta, capacity, ..LearnConfig::default() }
     }
 }
 

@@ -13,12 +13,14 @@ pub enum Method {
     Knn,
     /// Mahalanobis distance with a shrunk covariance.
     Mahalanobis,
+    /// A variational autoencoder: how badly a vector is rebuilt, and how far off its latents lie.
+    BetaVae,
 }
 
 impl Method {
-    pub const ALL: [Method; 3] = [Method::Diffusion, Method::Knn, Method::Mahalanobis];
+    pub const ALL: [Method; 4] = [Method::Diffusion, Method::Knn, Method::Mahalanobis, Method::BetaVae];
     /// The names of [`Method::ALL`].
-    pub const NAMES: [&str; 3] = ["diffusion", "knn", "mahalanobis"];
+    pub const NAMES: [&str; 4] = ["diffusion", "knn", "mahalanobis", "beta-vae"];
 
     /// As it is written in configurations and model files.
     pub fn name(self) -> &'static str {

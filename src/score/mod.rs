@@ -1,5 +1,6 @@
 //! Features -> Score: how unlikely a segment is, and where in the picture.
 
+pub mod beta_vae;
 pub mod diffusion;
 mod knn;
 mod layer;

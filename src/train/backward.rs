@@ -1,6 +1,6 @@
-//! Loss and gradients of the denoiser's network on one batch, written out layer by layer.
+//! Loss and gradients of a network on one batch, written out layer by layer.
 //!
-//! The network is a chain of five kinds of steps, each with a derivative of a line or two; the tests hold all
+//! A network is a chain of five kinds of steps, each with a derivative of a line or two; the tests hold all
 //! of them against finite differences. An automatic differentiation library would take longer to build than the
 //! rest of the program.
 
@@ -50,7 +50,7 @@ impl Pass {
 }
 
 /// What the way back needs of a layer.
-struct Trace {
+pub struct Trace {
     input: Array2<f32>,
     norm: Option<NormTrace>,
 }
@@ -63,16 +63,16 @@ struct NormTrace {
     output: Array2<f32>,
 }
 
-/// Runs the network on a batch with the batch's own statistics, and back.
-pub fn backward(network: &Network, batch: Batch) -> Pass {
-    let n = batch.input.nrows();
-    let mut h = batch.input;
-    let mut traces = Vec::with_capacity(network.layers.len());
-    let mut statistics = Vec::new();
-    for (i, layer) in network.layers.iter().enumerate() {
-        if i == network.decoder() {
-            h = h * &batch.gamma + &batch.beta;
-        }
+/// Runs a chain of layers with the batch's own statistics, which go onto the end of `statistics`.
+pub fn forward(
+    layers: &[Layer],
+    input: Array2<f32>,
+    statistics: &mut Vec<(Vec<f32>, Vec<f32>)>,
+) -> (Array2<f32>, Vec<Trace>) {
+    let n = input.nrows();
+    let mut h = input;
+    let mut traces = Vec::with_capacity(layers.len());
+    for layer in layers {
         let z = h.dot(&weight(layer)) + vector(&layer.bias);
         let input = std::mem::replace(&mut h, z);
         let norm = layer.norm.as_ref().map(|norm| {
@@ -89,21 +89,26 @@ pub fn backward(network: &Network, batch: Batch) -> Pass {
         });
         traces.push(Trace { input, norm });
     }
-    let error = h - batch.target;
-    let numbers = error.len() as f32;
-    let loss = error.iter().map(|e| e * e).sum::<f32>() / numbers;
+    (h, traces)
+}
 
-    let mut slope = error * (2.0 / numbers);
-    let mut gradients = Vec::new();
-    for (i, (layer, trace)) in network.layers.iter().zip(&traces).enumerate().rev() {
-        // From the last layer to the first, and within a layer from the last tensor: turned round at the end.
+/// The way back through [`forward`]: from the loss's slope at the output to the one where the first layer has
+/// multiplied ([`before`] goes on from there). Gradients go onto the end of `gradients`, last tensor first.
+pub fn back(
+    layers: &[Layer],
+    traces: &[Trace],
+    mut slope: Array2<f32>,
+    gradients: &mut Vec<Vec<f32>>,
+) -> Array2<f32> {
+    for (i, (layer, trace)) in layers.iter().zip(traces).enumerate().rev() {
         if let (Some(norm), Some(seen)) = (&layer.norm, &trace.norm) {
+            let n = slope.nrows() as f32;
             slope.zip_mut_with(&seen.output, |s, out| *s = if *out > 0.0 { *s } else { 0.0 });
             let shift = slope.sum_axis(Axis(0));
             let gain = (&slope * &seen.unit).sum_axis(Axis(0));
             // Mean and deviation depend on every row of the batch (Ioffe & Szegedy 2015, section 3).
-            let through_mean = &shift / n as f32;
-            let through_deviation = &seen.unit * &(&gain / n as f32);
+            let through_mean = &shift / n;
+            let through_deviation = &seen.unit * &(&gain / n);
             slope = (slope - through_mean - through_deviation)
                 * &(vector(&norm.gain).to_owned() * &seen.inverse_deviation);
             gradients.push(shift.to_vec());
@@ -112,12 +117,31 @@ pub fn backward(network: &Network, batch: Batch) -> Pass {
         gradients.push(slope.sum_axis(Axis(0)).to_vec());
         gradients.push(row_major(trace.input.t().dot(&slope)));
         if i > 0 {
-            slope = slope.dot(&weight(layer).t());
-        }
-        if i == network.decoder() {
-            slope *= &batch.gamma;
+            slope = before(layer, &slope);
         }
     }
+    slope
+}
+
+/// The slope at a layer's input, from that where it has multiplied.
+pub fn before(layer: &Layer, slope: &Array2<f32>) -> Array2<f32> {
+    slope.dot(&weight(layer).t())
+}
+
+/// Runs the denoiser's network on a batch, and back.
+pub fn backward(network: &Network, batch: Batch) -> Pass {
+    let (encoder, decoder) = network.layers.split_at(network.decoder());
+    let mut statistics = Vec::new();
+    let (h, up) = forward(encoder, batch.input, &mut statistics);
+    let (found, down) = forward(decoder, h * &batch.gamma + &batch.beta, &mut statistics);
+    let error = found - batch.target;
+    let numbers = error.len() as f32;
+    let loss = error.iter().map(|e| e * e).sum::<f32>() / numbers;
+
+    let mut gradients = Vec::new();
+    let slope = back(decoder, &down, error * (2.0 / numbers), &mut gradients);
+    let slope = before(&decoder[0], &slope) * &batch.gamma;
+    back(encoder, &up, slope, &mut gradients);
     gradients.reverse();
     Pass { loss, gradients, statistics }
 }

@@ -1,12 +1,9 @@
-//! Learning the denoiser: batches with noise, AdamW and the moving average.
-//!
-//! Every batch is cut into [`SHARDS`] parts with a thread each. The parts, not the machine, decide what is
-//! computed, so the same seed gives the same weights on any number of cores.
+//! Learning the denoiser: rows of vectors, with noise of all levels on them.
 
 use super::LearnError;
 use super::backward::{Batch, Pass, backward};
+use super::descent::{Recipe, descend};
 use super::method::{Model, Say, Task, Trained};
-use super::optim::{AdamW, average_decay, learning_rate};
 use crate::score::diffusion::{Denoiser, Network, Plan, Sampler, Scalings, Widths, noise_embedding, opposed};
 use ndarray::Array2;
 use rand::rngs::StdRng;
@@ -14,11 +11,8 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use std::f32::consts::TAU;
 
-const SHARDS: usize = 2;
 /// Directions of the features kept at most.
 const MOST_DIRECTIONS: usize = 128;
-/// Share of a batch's statistics that enters the running ones.
-const MOMENTUM: f32 = 0.1;
 
 /// Whitens and trains; the same seed draws the same first weights and noise each time.
 pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
@@ -31,108 +25,35 @@ pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
     let network = Network::new(widths, &mut rng);
     let noise = opposed(config.draws, width, &mut rng);
     let batch = config.batch.min(rows.len() / width);
-    let recipe =
-        Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate, noise: config.noise };
-    let mut refused = None;
-    let fitted = fit(network, &rows, &recipe, &mut |step| {
-        refused = say(step as f64 / config.steps as f64).err();
-        refused.is_none()
-    });
-    let (network, loss) = fitted.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))?;
+    let recipe = Recipe { seed: config.seed, steps: config.steps, batch, rate: config.rate };
+    let (network, loss) =
+        task.told(&recipe, say, |on_step| fit(network, &rows, &recipe, config.noise, on_step))?;
     let (parameters, plan) = (network.parameters(), Plan::new(Sampler::Euler, &[config.start, 0.0]));
     let denoiser = Denoiser { vectors, network, sigma_data: 1.0, plan, noise, pooling: task.pooling() };
     Ok(Trained { model: Model::Diffusion(denoiser), parameters, loss: Some(loss) })
 }
 
-/// How a network is trained.
-#[derive(Debug, Clone)]
-pub struct Recipe {
-    pub seed: u64,
-    pub steps: usize,
-    /// Rows a step.
-    pub batch: usize,
-    /// Base of the learning rate.
-    pub rate: f64,
-    /// Noise levels are exp(mean + deviation N(0, 1)).
-    pub noise: (f64, f64),
-}
-
-/// Trains on `rows` of `network.widths.features` numbers, and gives the network with averaged weights and
-/// the mean loss of the last tenth of the steps. `on_step` is told the step and says whether to go on;
-/// `None` where it did not.
-pub fn fit(
-    mut network: Network,
+/// Trains on `rows` of `network.widths.features` numbers, with noise levels exp(mean + deviation N(0, 1)) of
+/// `noise`; see [`descend`].
+fn fit(
+    network: Network,
     rows: &[f32],
     recipe: &Recipe,
+    noise: (f64, f64),
     on_step: &mut dyn FnMut(usize) -> bool,
 ) -> Option<(Network, f64)> {
-    let mut average = network.clone();
-    let mut optimiser = AdamW::new(parameters(&mut network).iter().map(|p| p.len()));
-    let tail = recipe.steps - recipe.steps.div_ceil(10);
-    let mut loss = 0.0;
-    for step in 0..recipe.steps {
-        if !on_step(step) {
-            return None;
-        }
-        let shards = std::thread::scope(|scope| {
-            let run = |shard| {
-                let (network, seed) = (&network, shard_seed(recipe.seed, step, shard));
-                scope.spawn(move || gradients(network, rows, recipe, seed))
-            };
-            let running: Vec<_> = (0..SHARDS).map(run).collect();
-            running.into_iter().map(|r| r.join().expect("a shard does not panic")).collect::<Vec<_>>()
-        });
-        let mut shards = shards.into_iter();
-        let mut sum = shards.next().expect("at least one shard");
-        shards.for_each(|other| sum.add(&other));
-        sum.scale(1.0 / SHARDS as f32);
-        if step >= tail {
-            loss += f64::from(sum.loss) / (recipe.steps - tail) as f64;
-        }
-        optimiser.step(&mut parameters(&mut network), &sum.gradients, learning_rate(recipe.rate, step));
-        enter_statistics(&sum, &mut network);
-        let decay = average_decay(step) as f32;
-        for (slow, fast) in parameters(&mut average).into_iter().zip(parameters(&mut network)) {
-            slow.iter_mut().zip(fast).for_each(|(s, f)| *s = decay * *s + (1.0 - decay) * *f);
-        }
-    }
-    // The statistics of batch norms are copied, not averaged.
-    for (slow, fast) in average.layers.iter_mut().zip(&network.layers) {
-        if let (Some(slow), Some(fast)) = (&mut slow.norm, &fast.norm) {
-            slow.mean.clone_from(&fast.mean);
-            slow.variance.clone_from(&fast.variance);
-        }
-    }
-    Some((average, loss))
-}
-
-/// Every learned tensor, in an order of its own that [`gradients`] shares.
-fn parameters(network: &mut Network) -> Vec<&mut Vec<f32>> {
-    let mut all = Vec::new();
-    for layer in &mut network.layers {
-        all.push(&mut layer.weight);
-        all.push(&mut layer.bias);
-        if let Some(norm) = &mut layer.norm {
-            all.push(&mut norm.gain);
-            all.push(&mut norm.shift);
-        }
-    }
-    all
-}
-
-/// Tells apart the random numbers of every step and shard (SplitMix64's constant).
-fn shard_seed(seed: u64, step: usize, shard: usize) -> u64 {
-    (seed << 32).wrapping_add((step * SHARDS + shard) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    let gradients =
+        |network: &Network, _, rng: &mut StdRng| gradients(network, rows, recipe.shard(), noise, rng);
+    descend(network, |network| network.layers.iter_mut().collect(), recipe, &gradients, on_step)
 }
 
 /// Loss and gradients on rows drawn at random, with noise drawn at random.
 ///
 /// The loss is mean((F(c_in (x + sigma n); sigma) - (x - c_skip (x + sigma n)) / c_out)^2), which weighs all
 /// noise levels alike (Karras et al. 2022, equation 8 with lambda = 1 / c_out^2).
-fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Pass {
-    let mut rng = StdRng::seed_from_u64(seed);
+fn gradients(network: &Network, rows: &[f32], batch: usize, noise: (f64, f64), rng: &mut StdRng) -> Pass {
     let width = network.widths.features;
-    let (n, batch) = (rows.len() / width, (recipe.batch / SHARDS).max(2));
+    let n = rows.len() / width;
     let bottleneck = network.film_bottleneck.len();
     let mut input = Vec::with_capacity(batch * width);
     let mut target = Vec::with_capacity(batch * width);
@@ -140,13 +61,13 @@ fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Pas
     let mut beta = Vec::with_capacity(batch * bottleneck);
     for _ in 0..batch {
         let at = rng.random_range(0..n) * width;
-        let level: f64 = StandardNormal.sample(&mut rng);
-        let sigma = (recipe.noise.0 + recipe.noise.1 * level).exp();
+        let level: f64 = StandardNormal.sample(rng);
+        let sigma = (noise.0 + noise.1 * level).exp();
         let (c, embedding) = (Scalings::at(sigma, 1.0), TAU * noise_embedding(sigma) as f32);
         let (skip, out, scale) = (c.skip as f32, c.out as f32, c.input as f32);
         for (x, w) in rows[at..at + width].iter().zip(&network.film_input) {
-            let noise: f32 = StandardNormal.sample(&mut rng);
-            let noised = x + sigma as f32 * noise;
+            let drawn: f32 = StandardNormal.sample(rng);
+            let noised = x + sigma as f32 * drawn;
             let (sin, cos) = (w * embedding).sin_cos();
             input.push(cos * scale * noised + sin);
             target.push((x - skip * noised) / out);
@@ -168,18 +89,6 @@ fn gradients(network: &Network, rows: &[f32], recipe: &Recipe, seed: u64) -> Pas
         beta: matrix(beta, bottleneck),
     };
     backward(network, batch)
-}
-
-/// Takes the sum of what shards saw into the running statistics.
-fn enter_statistics(pass: &Pass, network: &mut Network) {
-    let norms = network.layers.iter_mut().filter_map(|l| l.norm.as_mut());
-    for (norm, (mean, variance)) in norms.zip(&pass.statistics) {
-        let enter = |running: &mut Vec<f32>, seen: &[f32]| {
-            running.iter_mut().zip(seen).for_each(|(r, s)| *r += MOMENTUM * (s - *r));
-        };
-        enter(&mut norm.mean, mean);
-        enter(&mut norm.variance, variance);
-    }
 }
 
 /// D(x; sigma) for `rows` of unit variance, as the trainer sees it: running statistics, no folding.
@@ -235,8 +144,10 @@ mod tests {
         rows
     }
 
+    const NOISE: (f64, f64) = (-0.5, 1.0);
+
     fn recipe(steps: usize) -> Recipe {
-        Recipe { seed: 4, steps, batch: 256, rate: 2e-3, noise: (-0.5, 1.0) }
+        Recipe { seed: 4, steps, batch: 256, rate: 2e-3 }
     }
 
     fn network(width: usize) -> Network {
@@ -249,7 +160,8 @@ mod tests {
     fn training_approaches_the_optimal_denoiser_of_a_gaussian() {
         let deviations = [1.6f32, 1.0, 0.5, 0.2];
         let rows = gaussian_rows(&deviations, 4000);
-        let (network, _) = fit(network(4), &rows, &recipe(1200), &mut |_| true).expect("not cancelled");
+        let (network, _) =
+            fit(network(4), &rows, &recipe(1200), NOISE, &mut |_| true).expect("not cancelled");
         let sigma = 0.8;
         let clean = gaussian_rows(&deviations, 2000);
         let noise = gaussian_rows(&[sigma as f32; 4], 6000);
@@ -272,7 +184,9 @@ mod tests {
     fn the_same_seed_gives_the_same_network_and_another_seed_another() {
         let rows = gaussian_rows(&[1.0, 0.3], 300);
         let train = |seed| {
-            fit(network(2), &rows, &Recipe { seed, ..recipe(5) }, &mut |_| true).expect("not cancelled").0
+            fit(network(2), &rows, &Recipe { seed, ..recipe(5) }, NOISE, &mut |_| true)
+                .expect("not cancelled")
+                .0
         };
         assert_eq!(train(1), train(1));
         assert_ne!(train(1), train(2));
@@ -282,7 +196,7 @@ mod tests {
     fn it_stops_when_told() {
         let rows = gaussian_rows(&[1.0, 0.3], 300);
         let mut steps = 0;
-        let stopped = fit(network(2), &rows, &recipe(50), &mut |step| {
+        let stopped = fit(network(2), &rows, &recipe(50), NOISE, &mut |step| {
             steps += 1;
             step < 3
         });

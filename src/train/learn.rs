@@ -155,7 +155,8 @@ impl Trainer<'_> {
     /// Trains anew.
     fn train(&self, samples: &[&Sample], say: &mut Say) -> Result<Trained, LearnError> {
         let Trainer { set, dims, config } = *self;
-        method::train(&Task { samples, grid: set.grid, dims, config }, say)
+        let manifest = &self.manifest(uncalibrated(), serde_json::Value::Null);
+        method::train(&Task { samples, grid: set.grid, dims, config, manifest }, say)
     }
 
     fn manifest(&self, calibration: Calibration, training: serde_json::Value) -> Manifest {

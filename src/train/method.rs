@@ -1,9 +1,11 @@
 //! What the methods of learning share: vectors to learn from, and a model that can be written.
 
+use super::descent::Recipe;
 use super::whiten::Moments;
-use super::{LearnConfig, LearnError, Sample, denoiser, knn, mahalanobis};
+use super::{LearnConfig, LearnError, Sample, denoiser, knn, mahalanobis, vae};
 use crate::config::Method;
 use crate::infer::{Grid, Manifest};
+use crate::score::beta_vae::BetaVae;
 use crate::score::diffusion::Denoiser;
 use crate::score::{Gaussian, Neighbours, Pooling, Vectors, Whitening};
 
@@ -20,6 +22,8 @@ pub struct Task<'a> {
     /// Numbers a region.
     pub dims: usize,
     pub config: &'a LearnConfig,
+    /// Of the model to be, not calibrated yet.
+    pub manifest: &'a Manifest,
 }
 
 /// What one training found.
@@ -38,6 +42,7 @@ pub enum Model {
     Diffusion(Denoiser),
     Knn(Neighbours),
     Mahalanobis(Gaussian),
+    BetaVae(BetaVae),
 }
 
 impl Model {
@@ -47,6 +52,7 @@ impl Model {
             Model::Diffusion(denoiser) => denoiser.to_onnx(manifest),
             Model::Knn(neighbours) => neighbours.to_onnx(manifest),
             Model::Mahalanobis(gaussian) => gaussian.to_onnx(manifest),
+            Model::BetaVae(vae) => vae.to_onnx(manifest),
         }
     }
 }
@@ -57,6 +63,7 @@ pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
         Method::Diffusion => denoiser::train(task, say),
         Method::Knn => knn::train(task, say),
         Method::Mahalanobis => mahalanobis::train(task),
+        Method::BetaVae => vae::train(task, say),
     }
 }
 
@@ -88,6 +95,21 @@ impl Task<'_> {
         let mut rows = Vec::with_capacity(self.samples.len() * self.grid.regions() * vectors.width());
         self.samples.iter().for_each(|sample| vectors.apply(&sample.features.values, &mut rows));
         rows
+    }
+
+    /// Runs a descent with `say` for its steps.
+    pub fn told<T>(
+        &self,
+        recipe: &Recipe,
+        say: &mut Say,
+        descent: impl FnOnce(&mut dyn FnMut(usize) -> bool) -> Option<T>,
+    ) -> Result<T, LearnError> {
+        let mut refused = None;
+        let found = descent(&mut |step| {
+            refused = say(step as f64 / recipe.steps as f64).err();
+            refused.is_none()
+        });
+        found.ok_or_else(|| refused.unwrap_or(LearnError::Cancelled))
     }
 
     pub fn pooling(&self) -> Pooling {

@@ -5,6 +5,7 @@
 
 mod backward;
 mod denoiser;
+mod descent;
 mod knn;
 mod learn;
 mod mahalanobis;
@@ -13,6 +14,7 @@ mod optim;
 mod split;
 #[cfg(test)]
 mod tests;
+mod vae;
 mod whiten;
 
 pub use learn::learn;
@@ -66,6 +68,12 @@ pub struct LearnConfig {
     pub memory: usize,
     /// Neighbours that its distance is the mean over.
     pub neighbours: usize,
+    /// Latents of the `beta-vae`, at most half the numbers of a vector.
+    pub latents: usize,
+    /// Weight of its latents' divergence from N(0, I) ...
+    pub beta: f64,
+    /// ... or the nats that the divergence is held at.
+    pub capacity: Option<f64>,
     /// Smoothing of the map of regions, in regions.
     pub smoothing: f32,
     /// The score is the mean over this many highest regions.
@@ -88,6 +96,9 @@ impl Default for LearnConfig {
             draws: 2,
             memory: 10_000,
             neighbours: 5,
+            latents: 16,
+            beta: 1.0,
+            capacity: None,
             smoothing: 1.0,
             highest: 16,
             drop: 0.02,

@@ -80,6 +80,27 @@ impl Moments {
         self.linear(matrix, kept)
     }
 
+    /// Scales every dimension that varies to unit variance, and leaves it as it stands.
+    pub fn standard(&self) -> Whitening {
+        let dims = self.scale.len();
+        let some: Vec<usize> = (0..dims).filter(|d| self.scale[*d] > 0.0).collect();
+        let mut matrix = vec![0.0f32; dims * some.len()];
+        for (column, d) in some.iter().enumerate() {
+            matrix[d * some.len() + column] = self.scale[*d] as f32;
+        }
+        self.linear(matrix, some.len())
+    }
+
+    /// Variance of a standardised dimension that its `rank` principal components leave unexplained: the mean of
+    /// the other eigenvalues (Tipping & Bishop 1999, equation 8). 0 where there are no others.
+    pub fn unexplained(&self, rank: usize) -> f64 {
+        let dims = self.covariance.dims;
+        let (mut values, _) = symmetric_eigen(self.covariance.matrix.clone(), dims);
+        values.sort_by(|a, b| b.total_cmp(a));
+        let others = values.get(rank..).unwrap_or_default();
+        others.iter().sum::<f64>() / others.len().max(1) as f64
+    }
+
     /// Scales by the shrunk covariance of Ledoit and Wolf, so that a vector's square is its squared Mahalanobis
     /// distance.
     pub fn mahalanobis(&self) -> Whitening {

@@ -22,7 +22,7 @@ fn every_method_learns_from_a_short_recording_and_scores_it() {
     let clip = clips::mp4(dir.path(), "ball.mp4", 220, 10);
     for method in Method::ALL {
         let model = dir.path().join(format!("{method}.onnx"));
-        let small = ["--width", "128", "--height", "96", "--steps", "30", "--json"];
+        let small = ["--width", "128", "--height", "96", "--stride", "4", "--steps", "30", "--json"];
         let learn = ["learn", "--scorer", method.name(), "--from", text(&clip), "--out", text(&model)];
         let told = answer(&[&learn[..], &small[..]].concat());
         let done: Value = serde_json::from_str(told.lines().last().expect("a last line")).expect("JSON");
