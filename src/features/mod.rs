@@ -1,5 +1,6 @@
 //! Segment -> Features: one vector for each region of the picture.
 
+pub mod i3d;
 mod onnx;
 pub mod v1;
 

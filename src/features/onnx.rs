@@ -47,7 +47,8 @@ impl ExtractorModel {
         Ok(Self { parts: Some(Arc::new(Parts::new(params))), ..whole })
     }
 
-    fn check(name: String, bytes: Vec<u8>) -> Result<Self, InferError> {
+    /// Checks the bytes of a model file by opening them; `name` is for messages.
+    pub fn check(name: String, bytes: Vec<u8>) -> Result<Self, InferError> {
         let session = Session::from_bytes(&name, &bytes)?;
         session.manifest().extractor(&name)?;
         let (manifest, sha256) = (session.manifest().clone(), session.sha256().to_string());

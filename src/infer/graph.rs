@@ -72,6 +72,12 @@ impl<const N: usize> From<[i64; N]> for Attr {
     }
 }
 
+impl From<Vec<i64>> for Attr {
+    fn from(values: Vec<i64>) -> Self {
+        Attr::Ints(values)
+    }
+}
+
 impl Graph {
     /// An empty graph.
     pub fn new(name: &str) -> Self {

@@ -10,6 +10,7 @@ mod desk;
 mod docs;
 mod files;
 mod fixture;
+mod i3d;
 mod models;
 mod page;
 mod program;

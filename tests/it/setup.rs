@@ -145,6 +145,32 @@ fn a_wheel_with_another_hash_is_not_used() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+#[test]
+fn weights_for_the_tests_that_cannot_be_fetched_are_no_secret() {
+    let machine = Machine::bare().debian().with("id", "echo 0").with("apt-get", "");
+    let machine = machine.with("python3", "echo \"$*\" >python.log; echo 'no route' >&2; exit 1");
+    let runtime = machine.dir.path().join("runtime");
+    std::fs::create_dir(&runtime).expect("a folder");
+    let script = machine.read("scripts/setup");
+    let pinned =
+        |name: &str| script.split(&format!("\n{name}=")).nth(1).and_then(|s| s.lines().next()).expect(name);
+    std::fs::write(runtime.join(format!("libonnxruntime.so.{}", pinned("ort_version"))), "")
+        .expect("written");
+    std::fs::write(runtime.join("wheel.sha256"), pinned("ort_sha256_x86_64")).expect("written");
+    let lints = "[ $1 = --version ] && echo 'cargo 1.97.0 (abc)' || exit 0";
+    let machine = machine.with("cargo", lints);
+    assert!(machine.setup("run").status.success());
+    let parts = ["no route", "I3D's weights cannot be fetched", "by hand, into runtime/"];
+    assert_gave_up(&machine.setup("test"), &parts);
+    // The hash is the program's own.
+    let source = include_str!("../../src/features/i3d/source.rs");
+    assert!(
+        source.contains(pinned("i3d_sha256")) && machine.read("python.log").contains(pinned("i3d_sha256"))
+    );
+    let left: Vec<_> = std::fs::read_dir(runtime).expect("a folder").flatten().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
 /// A cargo script of this version.
 fn cargo(version: &str) -> String {
     format!("echo 'cargo {version} (abc 2026-10-01)'")

@@ -1,0 +1,11 @@
+//! Foreign weight files, read without the framework that wrote them and without running their code.
+
+mod fetch;
+mod pickle;
+mod sdist;
+mod tensors;
+
+pub use fetch::fetch;
+pub use pickle::read_pickle;
+pub use sdist::{LARGEST_ARCHIVE, member};
+pub use tensors::{Tensor, Tensors};
