@@ -6,6 +6,7 @@
 mod backward;
 mod denoiser;
 mod descent;
+mod eigen;
 mod knn;
 mod learn;
 mod mahalanobis;
