@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench figures fmt lint install
+.PHONY: help setup run build test bench figures accuracy fmt lint install
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -40,6 +40,10 @@ bench: ## Measure the whole path against decoding alone
 figures: ## Measure what the program promises
 	scripts/setup test
 	$(CARGO) bench --locked --bench figures
+
+accuracy: ## Measure every extractor with every scorer on every dataset
+	scripts/setup test
+	$(CARGO) bench --locked --bench accuracy
 
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -74,6 +74,26 @@ fn a_small_dataset_is_learned_and_measured() {
 }
 
 #[test]
+fn clips_that_are_labelled_by_their_folders_are_told_apart_fold_by_fold() {
+    let Some(ped2) = ped2() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (folder, from) in [("normal", "train"), ("unusual", "test")] {
+        fs::create_dir(dir.path().join(folder)).expect("a folder");
+        for clip in ["01.mp4", "02.mp4", "03.mp4", "04.mp4"] {
+            fs::copy(ped2.join(from).join(clip), dir.path().join(folder).join(clip)).expect("copied");
+        }
+    }
+    let folds = ["eval", text(dir.path()), "--json", "--scorer", "mahalanobis", "--folds", "2"];
+    let found: Value = serde_json::from_str(&answer(&folds)).expect("JSON");
+    assert_eq!((&found["clips"], &found["folds"], &found["too_short"]), (&8.into(), &2.into(), &0.into()));
+    // All are of one camera, so what the others have taught holds.
+    assert!(found["clip_auc"].as_f64() >= Some(0.75), "{found}");
+    let few = sigmawatch(&["eval", text(dir.path()), "--folds", "9"]);
+    let complaint = String::from_utf8_lossy(&few.stderr).into_owned();
+    assert!(complaint.contains("4 clips cannot be divided into 9 folds"), "{complaint}");
+}
+
+#[test]
 fn what_was_learned_from_recordings_scores_recordings() {
     let Some(ped2) = ped2() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -106,6 +106,15 @@ pub fn figures(clips: &[ScoredClip<'_>], detection: &Detection) -> Figures {
     }
 }
 
+/// Score and label of every frame that has a score, all recordings together.
+pub fn causal_scores(clips: &[ScoredClip<'_>]) -> (Vec<f32>, Vec<bool>) {
+    let of = |scored: &ScoredClip<'_>| -> Vec<(f32, bool)> {
+        let labels = scored.clip.labels();
+        causal(scored).iter().map(|(frame, segment)| (segment.score.value, labels[*frame])).collect()
+    };
+    clips.iter().flat_map(of).unzip()
+}
+
 /// Every frame that has a score, with the segment that the score is from.
 fn causal<'a>(scored: &'a ScoredClip<'_>) -> Vec<(usize, &'a Scored)> {
     (0..scored.clip.frames)
