@@ -65,9 +65,9 @@ pub struct Learning {
     /// Seed of the training: the same seed and features give the same file
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Steps of the training, for scorers that are networks
-    #[arg(long, default_value_t = LearnConfig::default().steps)]
-    steps: usize,
+    /// Steps of the training, for scorers that are networks [default: 500; beta-vae: 1500]
+    #[arg(long)]
+    steps: Option<usize>,
     /// Of `beta-vae`: weight of the latents' divergence; larger ones hold fewer and more separate factors
     #[arg(long, default_value_t = LearnConfig::default().beta)]
     beta: f64,
@@ -84,7 +84,8 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 impl Learning {
     pub fn config(&self) -> LearnConfig {
         let Self { scorer, seed, steps, beta, capacity } = *self;
-        LearnConfig { method: scorer, seed, steps, beta, capacity, ..LearnConfig::default() }
+        let usual = LearnConfig::of(scorer);
+        LearnConfig { seed, steps: steps.unwrap_or(usual.steps), beta, capacity, ..usual }
     }
 }
 

@@ -285,3 +285,67 @@ fn modified(file: &Path) -> Timestamp {
     let modified = file.metadata().and_then(|meta| meta.modified()).ok();
     modified.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_else(Timestamp::now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::Features;
+    use crate::frame::{FrameSpec, PixelFormat};
+    use crate::infer::{Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, ModelSpec};
+    use crate::train::{Flow, LearnConfig, Sample, TrainingSet, learn};
+
+    fn extractor() -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            name: "toy".into(),
+            version: "1".into(),
+            licence: "MIT".into(),
+            provenance: "a test".into(),
+            spec: ModelSpec::Extractor(ExtractorSpec {
+                frame: FrameSpec { width: 64, height: 64, format: PixelFormat::Gray8, fps: 10.0 },
+                frames: 16,
+                grid: Grid::WHOLE,
+                covers: Covers { width: 1.0, height: 1.0 },
+                dims: 2,
+                channels: vec!["a".into(), "b".into()],
+            }),
+        }
+    }
+
+    /// A model that was learned by another method than the configured one is not armed, but learned anew.
+    #[test]
+    fn a_model_of_another_method_is_refused() {
+        crate::infer::init_for_tests();
+        let sample = |i: usize| {
+            let values = vec![(i as f32).sin(), (0.7 * i as f32).cos()];
+            Sample { time: i as f64, run: i as u64, features: Features { regions: 1, dims: 2, values } }
+        };
+        let samples = (0..60).map(sample).collect();
+        let set = TrainingSet { extractor: "toy 1".into(), grid: Grid::WHOLE, sampling: None, samples };
+        let config = LearnConfig::of(Method::Mahalanobis);
+        let learned = learn(set, &config, &mut |_| Flow::Continue).expect("learns");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let model = dir.path().join("model.onnx");
+        std::fs::write(&model, learned.bytes).expect("written");
+        let loaded = |in_place| {
+            let pupil = Pupil {
+                name: "gate".into(),
+                ring: dir.path().join("ring"),
+                model: model.clone(),
+                in_place,
+                extractor: extractor(),
+                stride: 4,
+                k: 3.0,
+                again_every: None,
+            };
+            load(&model, &pupil).map(|armed| armed.method)
+        };
+        let refusal = loaded(Some(Method::Knn)).expect_err("refused");
+        assert!(
+            refusal.ends_with("model.onnx: was learned by mahalanobis, and knn is configured"),
+            "{refusal}"
+        );
+        assert_eq!(loaded(Some(Method::Mahalanobis)), Ok("toy+mahalanobis".into()));
+        assert_eq!(loaded(None), Ok("toy+mahalanobis".into()), "a file says itself what it is");
+    }
+}

@@ -1,8 +1,8 @@
 //! Mahalanobis distance with a shrunk covariance: the plain Gaussian baseline.
 //!
 //! One mean and one covariance for all regions of the picture. A row of regions of its own would have to learn
-//! its covariance from a fraction of the data, and empty rows (sky, wall) make every tremble an outlier: .73
-//! frame AUC on Ped2, against .86 with one covariance for the whole picture.
+//! its covariance from a fraction of the data, and empty rows (sky, wall) would make every tremble an outlier: a
+//! prototype with a covariance a row had a frame AUC of .73 on Ped2.
 //!
 //! The covariance is that of Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance
 //! matrices" (J. Multivariate Analysis 88, 2004), of standardised features. It matters where numbers are many and

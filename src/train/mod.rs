@@ -83,6 +83,19 @@ pub struct LearnConfig {
     pub drop: f64,
 }
 
+impl LearnConfig {
+    /// The defaults of a method.
+    pub fn of(method: Method) -> Self {
+        let plain = Self { method, ..Self::default() };
+        match method {
+            // By its own loss on Ped2's normal clips: 1.33 after 500 steps and .97 after 1500 at a rate of 1e-3, .92
+            // after 1500 at this one.
+            Method::BetaVae => Self { steps: 1500, rate: 2e-3, ..plain },
+            Method::Diffusion | Method::Knn | Method::Mahalanobis => plain,
+        }
+    }
+}
+
 impl Default for LearnConfig {
     fn default() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The configuration: the manual against the code, every mistake at once, hostile files, no secrets.
 
-use sigmawatch::config::{Invalid, Loaded, Source, load, load_with};
+use sigmawatch::config::{Invalid, Loaded, Method, Scorer, Source, load, load_with};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -414,4 +414,19 @@ fn a_reader_who_has_read_enough_ends_the_program_quietly() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_scorer_is_a_method_or_a_file() {
+    let place = Place::new();
+    let camera = "[[camera]]\nname = \"a\"\nsource = \"synthetic\"\n";
+    let scorer = |text: &str| place.load(text).map(|loaded| loaded.config.cameras[0].detector.scorer.clone());
+    assert_eq!(scorer(camera).ok(), Some(Scorer::Learned(Method::Diffusion)));
+    for method in Method::ALL {
+        let text = format!("{camera}detector.scorer = \"{method}\"\n");
+        assert_eq!(scorer(&text).ok(), Some(Scorer::Learned(method)));
+    }
+    let refused = scorer(&format!("{camera}detector.scorer = \"magic\"\n")).expect_err("no such method");
+    let message = refused.to_string();
+    assert!(Method::NAMES.iter().all(|name| message.contains(name)), "{message}");
 }
