@@ -1,8 +1,8 @@
 //! The desk: judges every score, keeps and publishes what follows from it, and remembers the features.
 //!
 //! A new alert is on disk before anybody hears of it; its picture, the timeline and the features come after it,
-//! so that they add nothing to its latency. Pictures are drawn while no score waits, so that one camera's picture
-//! does not delay another's alert. An update's map is told once the picture it belongs to is there.
+//! so that they add nothing to its latency. A picture waits while other cameras' scores do, for one of each at most,
+//! so that one camera's picture does not delay another's alert. An update's map is told once the picture it belongs to is there.
 
 use super::board::Board;
 use super::lane::{Received, receive, receive_waiting};
@@ -76,6 +76,8 @@ pub struct Drawing {
     at: Duration,
     /// The event as it is has been told already.
     told: bool,
+    /// Scores that it may still wait for: what it shows is not to be had for long.
+    patience: usize,
 }
 
 impl Desk {
@@ -85,7 +87,10 @@ impl Desk {
         loop {
             self.pulse.beat();
             match if self.drawings.is_empty() { receive(lane) } else { receive_waiting(lane) } {
-                Received::Message(scored) => self.take(scored),
+                Received::Message(scored) => {
+                    self.take(scored);
+                    self.draw_what_is_due();
+                }
                 Received::Nothing => {
                     let drawing = self.drawings.pop_front();
                     drawing.into_iter().for_each(|drawing| self.draw(drawing));
@@ -194,7 +199,17 @@ impl Desk {
         if let Some(segment) = pictured {
             // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
             let at = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
-            self.drawings.push_back(Drawing { camera, event, at, told });
+            let patience = self.seats.len();
+            self.drawings.push_back(Drawing { camera, event, at, told, patience });
+        }
+    }
+
+    /// Draws what has waited for a score of every other camera.
+    fn draw_what_is_due(&mut self) {
+        self.drawings.iter_mut().for_each(|drawing| drawing.patience -= 1);
+        while self.drawings.front().is_some_and(|drawing| drawing.patience == 0) {
+            let drawing = self.drawings.pop_front();
+            drawing.into_iter().for_each(|drawing| self.draw(drawing));
         }
     }
 
@@ -207,7 +222,7 @@ impl Desk {
     }
 
     fn draw(&mut self, drawing: Drawing) {
-        let Drawing { camera, mut event, at, told } = drawing;
+        let Drawing { camera, mut event, at, told, .. } = drawing;
         let drawn = self.picture(camera, &event, at);
         event.has_snapshot |= drawn;
         if drawn || !told {
