@@ -54,6 +54,12 @@ pub struct Args {
     machinery: Machinery,
 }
 
+impl Args {
+    fn folds(&self) -> usize {
+        usize::from(self.folds)
+    }
+}
+
 /// Everything that is printed.
 #[derive(Debug, Serialize)]
 struct Evaluation {

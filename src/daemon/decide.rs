@@ -1,8 +1,9 @@
 //! The desk: judges every score, keeps and publishes what follows from it, and remembers the features.
 //!
 //! A new alert is on disk before anybody hears of it; its picture, the timeline and the features come after it,
-//! so that they add nothing to its latency. A picture waits while other cameras' scores do, for one of each at most,
-//! so that one camera's picture does not delay another's alert. An update's map is told once the picture it belongs to is there.
+//! so that they add nothing to its latency. A picture waits while other cameras' scores do, for one of each at
+//! most, so that one camera's picture does not delay another's alert. An update's map is told once the picture it
+//! belongs to is there.
 
 use super::board::Board;
 use super::lane::{Received, receive, receive_waiting};

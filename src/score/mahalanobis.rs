@@ -10,6 +10,7 @@
 
 use super::{Pooling, Vectors};
 use crate::infer::{Graph, Manifest};
+use nalgebra::DMatrix;
 
 /// A covariance and what it was estimated from.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,31 +52,10 @@ impl Covariance {
 /// The lower triangular W with W^T W = C^-1 for a symmetric positive definite C `[dims, dims]`: |W x|^2 is the
 /// squared Mahalanobis distance of x. `None` where C is not positive definite.
 pub fn inverse_root(c: &[f64], dims: usize) -> Option<Vec<f64>> {
-    // Cholesky: C = L L^T, and W = L^-1 by forward substitution.
-    let mut l = vec![0.0; dims * dims];
-    for i in 0..dims {
-        for j in 0..=i {
-            let dot: f64 = (0..j).map(|k| l[i * dims + k] * l[j * dims + k]).sum();
-            let rest = c[i * dims + j] - dot;
-            if i == j {
-                if rest <= 0.0 || !rest.is_finite() {
-                    return None;
-                }
-                l[i * dims + i] = rest.sqrt();
-            } else {
-                l[i * dims + j] = rest / l[j * dims + j];
-            }
-        }
-    }
-    let mut w = vec![0.0; dims * dims];
-    for i in 0..dims {
-        for j in 0..=i {
-            let dot: f64 = (j..i).map(|k| l[i * dims + k] * w[k * dims + j]).sum();
-            let unit = if i == j { 1.0 } else { 0.0 };
-            w[i * dims + j] = (unit - dot) / l[i * dims + i];
-        }
-    }
-    Some(w)
+    let factor = DMatrix::from_column_slice(dims, dims, c).cholesky()?.unpack();
+    let inverse = factor.solve_lower_triangular(&DMatrix::identity(dims, dims))?;
+    // Row by row, and nalgebra keeps columns.
+    Some(inverse.transpose().data.into())
 }
 
 /// The scorer: the vectors are whitened by the shrunk covariance.

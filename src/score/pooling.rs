@@ -1,5 +1,6 @@
 //! From one number a region to one score a segment: smoothing, and the mean of the highest regions.
 
+use super::vectors::with_nan_of;
 use crate::infer::{Attr, Graph, Grid, Value};
 
 /// How the regions' residuals become one score.
@@ -46,11 +47,8 @@ impl Pooling {
         let top = g.ops("TopK", &[&map, &count], 2, &attributes);
         let over_regions = [("axes", [1i64].into()), ("keepdims", 0.into())];
         let mean = g.op("ReduceMean", &[&top[0]], &over_regions);
-        // A NaN has no place in an order, and TopK may leave it out; the sum does not.
         let all = g.op("ReduceMean", &[&map], &over_regions);
-        let zero = g.scalar(0.0);
-        let nothing = g.op("Mul", &[&all, &zero], &[]);
-        let mean = g.op("Add", &[&mean, &nothing], &[]);
+        let mean = with_nan_of(g, &mean, &all);
         let score = g.op("Log", &[&mean], &[]);
         Pooled { score, map: g.op("Log", &[&map], &[]), highest: top[1].clone() }
     }

@@ -2,6 +2,13 @@
 
 use crate::infer::{Dim, Graph, Grid, Value};
 
+/// `result`, but NaN where `source` is: minima, maxima and orders may lose it, and it is to reach the score.
+pub fn with_nan_of(g: &mut Graph, result: &Value, source: &Value) -> Value {
+    let zero = g.scalar(0.0);
+    let nothing = g.op("Mul", &[source, &zero], &[]);
+    g.op("Add", &[result, &nothing], &[])
+}
+
 const SEGMENTS: Dim = Dim::Symbol("segments");
 
 /// Linear map of the features: z = (x - centre) matrix, each number drawn in to plus and minus `clip`.
@@ -67,10 +74,7 @@ impl Vectors {
         let white = g.op("MatMul", &[&centred, &matrix], &[]);
         let (low, high) = (g.scalar(-clip), g.scalar(*clip));
         let drawn_in = g.op("Clip", &[&white, &low, &high], &[]);
-        // Min and max may lose a NaN; this brings it back, so that it reaches the score.
-        let zero = g.scalar(0.0);
-        let nothing = g.op("Mul", &[&white, &zero], &[]);
-        let x = g.op("Add", &[&drawn_in, &nothing], &[]);
+        let x = with_nan_of(g, &drawn_in, &white);
         let Some(rows) = &self.rows else { return x };
         // A column of zeros, then the positions onto it.
         let pads = g.ints(&[0, 0, 0, 0, 0, 1]);

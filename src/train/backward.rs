@@ -21,7 +21,7 @@ pub struct Batch {
 
 /// What one batch says of a network.
 pub struct Pass {
-    /// Mean squared error over all numbers of the batch.
+    /// What is minimised, mean over the batch.
     pub loss: f32,
     /// For each layer: of its weight and bias, then of its norm's gain and shift where it has one.
     pub gradients: Vec<Vec<f32>>,
@@ -163,6 +163,36 @@ fn row_major(matrix: Array2<f32>) -> Vec<f32> {
     }
 }
 
+/// Holds every gradient that `pass` gives against differences of its loss.
+#[cfg(test)]
+pub(super) fn assert_slopes<N>(
+    network: &mut N,
+    layers: fn(&mut N) -> Vec<&mut Layer>,
+    pass: impl Fn(&N) -> Pass,
+) {
+    use super::descent::parameters;
+    let found = pass(network);
+    for (at, gradient) in found.gradients.iter().enumerate() {
+        let step = 2e-3;
+        let (mut apart, mut length) = (0.0f64, 0.0f64);
+        for (i, slope) in gradient.iter().enumerate() {
+            let mut loss_at = |by: f32| {
+                parameters(layers(network))[at][i] += by;
+                let loss = pass(network).loss;
+                parameters(layers(network))[at][i] -= by;
+                f64::from(loss)
+            };
+            let difference = (loss_at(step) - loss_at(-step)) / f64::from(2.0 * step);
+            apart += (difference - f64::from(*slope)).powi(2);
+            length += difference.powi(2);
+        }
+        // A ReLU that switches within the step spoils a difference a little, a wrong formula all of them.
+        let spoilt = 1e-3 * (gradient.len() as f64).sqrt();
+        assert!(apart.sqrt() < 0.05 * length.sqrt() + spoilt, "tensor {at}: {apart} of {length}");
+    }
+    assert!(found.gradients.iter().flatten().any(|g| g.abs() > 0.05), "and they are not all small");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,39 +209,11 @@ mod tests {
         Batch { input: matrix(3), target: matrix(3), gamma: matrix(4), beta: matrix(4) }
     }
 
-    /// Every learned tensor of the network in the order of [`Pass::gradients`].
-    fn tensor(network: &mut Network, at: usize) -> &mut Vec<f32> {
-        let tensors = network.layers.iter_mut().flat_map(|layer| {
-            let norm = layer.norm.as_mut().map(|norm| [&mut norm.gain, &mut norm.shift]);
-            [&mut layer.weight, &mut layer.bias].into_iter().chain(norm.into_iter().flatten())
-        });
-        tensors.into_iter().nth(at).expect("there is such a tensor")
-    }
-
     #[test]
     fn every_gradient_is_the_slope_of_the_loss() {
         let widths = Widths { features: 3, encoder: vec![6, 5, 4] };
         let mut network = Network::new(widths, &mut StdRng::seed_from_u64(2));
-        let found = backward(&network, batch(3));
-        for (at, gradient) in found.gradients.iter().enumerate() {
-            let step = 2e-3;
-            let (mut apart, mut length) = (0.0f64, 0.0f64);
-            for (i, slope) in gradient.iter().enumerate() {
-                let mut loss_at = |by: f32| {
-                    tensor(&mut network, at)[i] += by;
-                    let loss = backward(&network, batch(3)).loss;
-                    tensor(&mut network, at)[i] -= by;
-                    f64::from(loss)
-                };
-                let difference = (loss_at(step) - loss_at(-step)) / f64::from(2.0 * step);
-                apart += (difference - f64::from(*slope)).powi(2);
-                length += difference.powi(2);
-            }
-            // A ReLU that switches within the step spoils a difference a little, a wrong formula all of them.
-            let spoilt = 1e-3 * (gradient.len() as f64).sqrt();
-            assert!(apart.sqrt() < 0.05 * length.sqrt() + spoilt, "tensor {at}: {apart} of {length}");
-        }
-        assert!(found.gradients.iter().flatten().any(|g| g.abs() > 0.05), "and they are not all small");
+        assert_slopes(&mut network, |n| n.layers.iter_mut().collect(), |n| backward(n, batch(3)));
     }
 
     #[test]

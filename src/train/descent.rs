@@ -87,7 +87,7 @@ pub fn descend<N: Clone + Sync>(
 }
 
 /// Every learned tensor, in the order of [`Pass::gradients`].
-fn parameters(layers: Vec<&mut Layer>) -> Vec<&mut Vec<f32>> {
+pub(super) fn parameters(layers: Vec<&mut Layer>) -> Vec<&mut Vec<f32>> {
     let mut all = Vec::new();
     for layer in layers {
         all.push(&mut layer.weight);

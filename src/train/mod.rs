@@ -6,7 +6,6 @@
 mod backward;
 mod denoiser;
 mod descent;
-mod eigen;
 mod knn;
 mod learn;
 mod mahalanobis;

@@ -160,6 +160,7 @@ fn standard(scores: &[f32]) -> Standard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backward::assert_slopes;
     use super::*;
 
     fn gaussian(deviations: &[f32], n: usize, seed: u64) -> Vec<f32> {
@@ -221,35 +222,8 @@ mod tests {
                 let data = gaussian(&vec![1.0; columns], 200, seed);
                 Array2::from_shape_vec((200, columns), data).expect("200 rows")
             };
-            let run = |network: &Vae| gradients(network, matrix(3, 7), matrix(2, 8), &objective, 0.15);
-            let found = run(&network);
-            for (at, gradient) in found.gradients.iter().enumerate() {
-                let step = 2e-3;
-                let (mut apart, mut length) = (0.0f64, 0.0f64);
-                for (i, slope) in gradient.iter().enumerate() {
-                    let mut loss_at = |by: f32| {
-                        tensor(&mut network, at)[i] += by;
-                        let loss = run(&network).loss;
-                        tensor(&mut network, at)[i] -= by;
-                        f64::from(loss)
-                    };
-                    let difference = (loss_at(step) - loss_at(-step)) / f64::from(2.0 * step);
-                    apart += (difference - f64::from(*slope)).powi(2);
-                    length += difference.powi(2);
-                }
-                let spoilt = 1e-3 * (gradient.len() as f64).sqrt();
-                assert!(apart.sqrt() < 0.05 * length.sqrt() + spoilt, "tensor {at}: {apart} of {length}");
-            }
-            assert!(found.gradients.iter().flatten().any(|g| g.abs() > 0.05), "and they are not all small");
+            let pass = |network: &Vae| gradients(network, matrix(3, 7), matrix(2, 8), &objective, 0.15);
+            assert_slopes(&mut network, Vae::layers, pass);
         }
-    }
-
-    /// Every learned tensor in the order of the gradients.
-    fn tensor(network: &mut Vae, at: usize) -> &mut Vec<f32> {
-        let tensors = network.layers().into_iter().flat_map(|layer| {
-            let norm = layer.norm.as_mut().map(|norm| [&mut norm.gain, &mut norm.shift]);
-            [&mut layer.weight, &mut layer.bias].into_iter().chain(norm.into_iter().flatten())
-        });
-        tensors.into_iter().nth(at).expect("there is such a tensor")
     }
 }

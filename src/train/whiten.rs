@@ -1,8 +1,9 @@
 //! Mean and covariance of the features, and the linear maps that scorers have of them.
 
 use super::Sample;
-use super::eigen::symmetric_eigen;
 use crate::score::{Covariance, Whitening, inverse_root};
+use nalgebra::linalg::SymmetricEigen;
+use nalgebra::{DMatrix, Dyn};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
 
@@ -65,7 +66,7 @@ impl Moments {
     /// Distribution of Normal Data in Pre-Trained Deep Features for Anomaly Detection", ICPR 2020).
     pub fn whitening(&self, most: usize) -> Whitening {
         let dims = self.covariance.dims;
-        let (values, vectors) = symmetric_eigen(self.covariance.matrix.clone(), dims);
+        let SymmetricEigen { eigenvalues: values, eigenvectors: vectors } = self.eigen();
         let mut order: Vec<usize> = (0..dims).collect();
         order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
         let largest = values[order[0]];
@@ -75,10 +76,15 @@ impl Moments {
         let mut matrix = vec![0.0f32; dims * kept];
         for (column, &i) in order.iter().enumerate() {
             for d in 0..dims {
-                matrix[d * kept + column] = (self.scale[d] * vectors[d * dims + i] / values[i].sqrt()) as f32;
+                matrix[d * kept + column] = (self.scale[d] * vectors[(d, i)] / values[i].sqrt()) as f32;
             }
         }
         self.linear(matrix, kept)
+    }
+
+    fn eigen(&self) -> SymmetricEigen<f64, Dyn> {
+        let Covariance { dims, matrix, .. } = &self.covariance;
+        DMatrix::from_column_slice(*dims, *dims, matrix).symmetric_eigen()
     }
 
     /// Scales every dimension that varies to unit variance, and leaves it as it stands.
@@ -95,8 +101,7 @@ impl Moments {
     /// Variance of a standardised dimension that its `rank` principal components leave unexplained: the mean of
     /// the other eigenvalues (Tipping & Bishop 1999, equation 8). 0 where there are no others.
     pub fn unexplained(&self, rank: usize) -> f64 {
-        let dims = self.covariance.dims;
-        let (mut values, _) = symmetric_eigen(self.covariance.matrix.clone(), dims);
+        let mut values: Vec<f64> = self.eigen().eigenvalues.iter().copied().collect();
         values.sort_by(|a, b| b.total_cmp(a));
         let others = values.get(rank..).unwrap_or_default();
         others.iter().sum::<f64>() / others.len().max(1) as f64

@@ -15,11 +15,6 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// As many as were asked for.
-fn folds(args: &Args) -> usize {
-    usize::from(args.folds)
-}
-
 const NORMAL: &str = "normal";
 const LAYOUT: &str =
     "wanted: DIR/normal/*.mp4, and one or more other folders of clips, for example DIR/fight/*.mp4";
@@ -69,7 +64,7 @@ pub fn is_here(dir: &Path) -> bool {
 
 /// Learns in each fold from the normal clips of the others, and scores the clips of the fold.
 pub fn run(args: &Args) -> Result<()> {
-    let clips = open(&args.dir, folds(args))?;
+    let clips = open(&args.dir, args.folds())?;
     crate::cli::init_onnxruntime()?;
     let extractor = args.taking.extractor()?;
     let paths: Vec<PathBuf> = clips.iter().map(|clip| clip.path.clone()).collect();
@@ -79,7 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
     let begun = Instant::now();
     let mut scored = Vec::new();
-    for fold in 0..folds(args) {
+    for fold in 0..args.folds() {
         let taught = clips.iter().zip(&recordings).filter(|(clip, _)| clip.fold != fold && !clip.unusual);
         let learned = learn(args, &extractor, taught.map(|(_, recording)| recording).collect())?;
         let mut scorer = OnnxScorer::new(Session::from_bytes("the learned model", &learned.bytes)?)?;
@@ -170,7 +165,7 @@ fn evaluation(
         roc_auc(&scores, &labels)
             .with_context(|| format!("fold {fold} has not both kinds of clips with finite scores"))
     };
-    let areas = (0..folds(args)).map(area).collect::<Result<Vec<f64>>>()?;
+    let areas = (0..args.folds()).map(area).collect::<Result<Vec<f64>>>()?;
     let mean = areas.iter().sum::<f64>() / areas.len() as f64;
     let variance = areas.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / (areas.len() - 1).max(1) as f64;
     let share = |unusual: bool| {
@@ -190,7 +185,7 @@ fn evaluation(
         false_alarm_rate: share(false),
         thresholded_auc: thresholded_auc(&scores, &labels),
         learn_seconds,
-        folds: folds(args),
+        folds: args.folds(),
         clips: scored.len(),
         too_short: clips - scored.len(),
         seed: args.learning.seed,

@@ -49,8 +49,7 @@ pub fn build(file: &str, checkpoint: &[u8], whole_frame: bool) -> Result<(Manife
     let grid = grid(whole_frame);
     let over = if whole_frame { vec![2, 3, 4] } else { vec![2] };
     let mean = g.op("ReduceMean", &[&map], &[("axes", over.into()), ("keepdims", 0.into())]);
-    let shape = g.ints(&[-1, network::DIMS as i64, grid.regions() as i64]);
-    let by_region = g.op("Reshape", &[&mean, &shape], &[]);
+    let by_region = g.reshape(&mean, &[-1, network::DIMS as i64, grid.regions() as i64]);
     let features = g.op("Transpose", &[&by_region], &[("perm", [0usize, 2, 1].into())]);
     g.output_f32("features", &features, &[segments, Dim::Fixed(grid.regions()), Dim::Fixed(network::DIMS)]);
     let model = g.finish(&manifest);

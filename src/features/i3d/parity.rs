@@ -115,8 +115,7 @@ fn classifier(file: &[u8]) -> Runner {
     let bias = g.constant(&[400], &tensors.floats(&format!("{LOGITS}/bias")));
     let logits = g.op("Conv", &[&pooled, &kernel, &bias], &[]);
     for (name, value, count) in [("features", &pooled, DIMS), ("logits", &logits, 400)] {
-        let shape = g.ints(&[1, count as i64]);
-        let flat = g.op("Reshape", &[value, &shape], &[]);
+        let flat = g.reshape(value, &[1, count as i64]);
         g.output_f32(name, &flat, &[Dim::Fixed(1), Dim::Fixed(count)]);
     }
     Runner::own("i3d-classifier", &g.finish_bare()).expect("loads")

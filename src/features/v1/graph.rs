@@ -4,8 +4,8 @@
 //! (`parts.rs`), which comes to the same and filters each frame once.
 
 use super::bank::{Bank, V1Params};
-use super::spatial::{self, PARTS, moments};
-use super::temporal::{self, Inputs};
+use super::spatial::{self, PARTS};
+use super::temporal::{self, Inputs, moments};
 use crate::frame::{FrameSpec, PixelFormat};
 use crate::infer::{Covers, Dim, ExtractorSpec, Graph, Grid, MANIFEST_FORMAT, Manifest, ModelSpec, Value};
 use crate::segment::SEGMENT_FRAMES;
@@ -31,8 +31,7 @@ pub fn build(params: &V1Params) -> (Manifest, Vec<u8>) {
         .collect();
     let energies = temporal::energies(&mut g, params, &bank, &inputs);
     let (dims, regions) = (bank.channels() * params.octaves, params.grid().regions());
-    let shape = g.ints(&[-1, moments(params).count() as i64, dims as i64, regions as i64]);
-    let energies = g.op("Reshape", &[&energies, &shape], &[]);
+    let energies = g.reshape(&energies, &[-1, moments(params).count() as i64, dims as i64, regions as i64]);
     let over_moments = [("axes", [1usize].into()), ("keepdims", 0.into())];
     let mean = g.op("ReduceMean", &[&energies], &over_moments);
     let by_region = g.op("Transpose", &[&mean], &[("perm", [0usize, 2, 1].into())]);
@@ -48,22 +47,17 @@ pub fn build(params: &V1Params) -> (Manifest, Vec<u8>) {
 fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value, octave: usize) -> Inputs {
     let (maps, samples) = (bank.maps() as i64, params.sampling(octave).count() as i64);
     let (taps, orientations) = (params.taps as i64, bank.orientations.len() as i64);
-    let shape = g.ints(&[-1, SEGMENT_FRAMES as i64, maps, samples]);
-    let by_frame = g.op("Reshape", &[responses, &shape], &[]);
+    let by_frame = g.reshape(responses, &[-1, SEGMENT_FRAMES as i64, maps, samples]);
     let frames: Vec<i64> =
         moments(params).flat_map(|start| start..start + params.taps).map(|frame| frame as i64).collect();
     let frames = g.ints(&frames);
     let taken = g.op("Gather", &[&by_frame, &frames], &[("axis", 1.into())]);
-    let shape = g.ints(&[-1, taps, maps, samples]);
-    let taken = g.op("Reshape", &[&taken, &shape], &[]);
+    let taken = g.reshape(&taken, &[-1, taps, maps, samples]);
     let by_map = g.op("Transpose", &[&taken], &[("perm", [0usize, 2, 1, 3].into())]);
-    let split = [maps - 1, 1];
-    let sizes = g.ints(&split);
+    let sizes = g.ints(&[maps - 1, 1]);
     let parts = g.ops("Split", &[&by_map, &sizes], 2, &[("axis", 1.into())]);
-    let shape = g.ints(&[-1, orientations, PARTS as i64 * taps, samples]);
-    let responses = g.op("Reshape", &[&parts[0], &shape], &[]);
-    let shape = g.ints(&[-1, taps, samples]);
-    let constants = g.op("Reshape", &[&parts[1], &shape], &[]);
+    let responses = g.reshape(&parts[0], &[-1, orientations, PARTS as i64 * taps, samples]);
+    let constants = g.reshape(&parts[1], &[-1, taps, samples]);
     Inputs { responses, constants }
 }
 

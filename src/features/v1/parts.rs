@@ -5,8 +5,8 @@
 //! is that of the whole graph (`graph.rs`); a segment whose frames are new costs what the whole graph costs.
 
 use super::bank::{Bank, V1Params};
-use super::spatial::{self, PARTS, moments};
-use super::temporal;
+use super::spatial::{self, PARTS};
+use super::temporal::{self, moments};
 use crate::features::{Extractor, Features};
 use crate::infer::{ExtractorSpec, InferError, Runner, TensorIn};
 use crate::segment::{SEGMENT_FRAMES, Segment};

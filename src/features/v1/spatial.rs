@@ -6,7 +6,6 @@
 
 use super::bank::{Bank, Orientation, V1Params};
 use crate::infer::{Dim, Graph, Value};
-use crate::segment::SEGMENT_FRAMES;
 
 /// Spatial factors of an orientation: even and odd.
 pub const PARTS: usize = 2;
@@ -60,8 +59,7 @@ pub fn build(params: &V1Params, bank: &Bank) -> Vec<u8> {
 
 /// The responses of each octave, `[frames, maps, samples]`, to `bytes` that hold whole frames.
 pub fn responses(g: &mut Graph, params: &V1Params, bank: &Bank, bytes: &Value) -> Vec<Value> {
-    let shape = g.ints(&[-1, 1, params.height as i64, params.width as i64]);
-    let bytes = g.op("Reshape", &[bytes, &shape], &[]);
+    let bytes = g.reshape(bytes, &[-1, 1, params.height as i64, params.width as i64]);
     let mut picture = g.op("Cast", &[&bytes], &[("to", FLOAT.into())]);
     let mut octaves = Vec::new();
     for octave in 0..params.octaves {
@@ -88,8 +86,7 @@ fn convolved(g: &mut Graph, params: &V1Params, bank: &Bank, picture: &Value, sam
     let across = g.constant(&[bank.maps(), profiles, 1, n], &across);
     let attributes = [("kernel_shape", [1, n].into()), ("strides", [1, stride].into())];
     let maps = g.op("Conv", &[&rows, &across], &attributes);
-    let shape = g.ints(&[-1, bank.maps() as i64, samples.count() as i64]);
-    g.op("Reshape", &[&maps, &shape], &[])
+    g.reshape(&maps, &[-1, bank.maps() as i64, samples.count() as i64])
 }
 
 /// Weights of the two convolutions.
@@ -145,11 +142,4 @@ impl Factors {
 /// the last place.
 fn same(a: &[f64], b: &[f64], sign: f64) -> bool {
     a.iter().zip(b).all(|(a, b)| (a - sign * b).abs() < 1e-9)
-}
-
-/// First frames of the windows round the moments at which a segment's energies are sampled. The last window
-/// ends with the segment: what has just happened counts.
-pub fn moments(params: &V1Params) -> impl Iterator<Item = usize> {
-    let last = SEGMENT_FRAMES - params.taps;
-    (last % params.step..=last).step_by(params.step)
 }

@@ -6,6 +6,14 @@
 use super::bank::{Bank, Energy, Filter, V1Params};
 use super::spatial::PARTS;
 use crate::infer::{Dim, Graph, Value};
+use crate::segment::SEGMENT_FRAMES;
+
+/// First frames of the windows round the moments at which a segment's energies are sampled. The last window
+/// ends with the segment: what has just happened counts.
+pub fn moments(params: &V1Params) -> impl Iterator<Item = usize> {
+    let last = SEGMENT_FRAMES - params.taps;
+    (last % params.step..=last).step_by(params.step)
+}
 
 /// What the half takes of one octave.
 pub struct Inputs {
@@ -44,8 +52,7 @@ pub fn energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &[Inputs]
         .map(|(octave, inputs)| octave_energies(g, params, bank, inputs, octave))
         .collect();
     let all = g.op("Concat", &octaves.iter().collect::<Vec<_>>(), &[("axis", 1.into())]);
-    let shape = g.ints(&[-1, (bank.channels() * params.octaves) as i64, params.grid().regions() as i64]);
-    g.op("Reshape", &[&all, &shape], &[])
+    g.reshape(&all, &[-1, (bank.channels() * params.octaves) as i64, params.grid().regions() as i64])
 }
 
 fn octave_energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &Inputs, octave: usize) -> Value {
@@ -53,8 +60,7 @@ fn octave_energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &Input
     // The constant is the same at all taps, so its responses are only added up: [moments, 1, 1, samples].
     let over_taps = g.ints(&[1]);
     let constant = g.op("ReduceSum", &[constants, &over_taps], &[("keepdims", 1.into())]);
-    let shape = g.ints(&[-1, 1, 1, params.sampling(octave).count() as i64]);
-    let constant = g.op("Reshape", &[&constant, &shape], &[]);
+    let constant = g.reshape(&constant, &[-1, 1, 1, params.sampling(octave).count() as i64]);
     let share: Vec<f32> = pairs(bank).map(|e| e.even.constant as f32).collect();
     let share = g.constant(&[bank.orientations.len(), share.len() / bank.orientations.len(), 1], &share);
     let constant = g.op("Mul", &[&constant, &share], &[]);
@@ -92,13 +98,11 @@ fn pooled(g: &mut Graph, params: &V1Params, bank: &Bank, energy: &Value, octave:
     let (samples, grid) = (params.sampling(octave), params.grid());
     let channels = bank.channels() as i64;
     if params.whole_frame {
-        let shape = g.ints(&[-1, channels, samples.count() as i64]);
-        let flat = g.op("Reshape", &[energy, &shape], &[]);
+        let flat = g.reshape(energy, &[-1, channels, samples.count() as i64]);
         return g.op("ReduceMean", &[&flat], &[("axes", [2usize].into()), ("keepdims", 1.into())]);
     }
     let side = params.cell / (params.spacing << octave);
-    let shape = g.ints(&[-1, channels, samples.rows as i64, samples.cols as i64]);
-    let mut cells = g.op("Reshape", &[energy, &shape], &[]);
+    let mut cells = g.reshape(energy, &[-1, channels, samples.rows as i64, samples.cols as i64]);
     if side > 1 {
         let attributes = [("kernel_shape", [side, side].into()), ("strides", [side, side].into())];
         cells = g.op("AveragePool", &[&cells], &attributes);
@@ -110,6 +114,5 @@ fn pooled(g: &mut Graph, params: &V1Params, bank: &Bank, energy: &Value, octave:
         cells = g.op("Slice", &[&cells, &starts, &ends, &axes], &[]);
     }
     // Octaves are put together region by region.
-    let shape = g.ints(&[-1, channels, grid.regions() as i64]);
-    g.op("Reshape", &[&cells, &shape], &[])
+    g.reshape(&cells, &[-1, channels, grid.regions() as i64])
 }

@@ -2,6 +2,7 @@
 
 use super::{MOST_LOG_VARIANCE, Vae};
 use crate::infer::{Dim, Graph, Manifest, Value};
+use crate::score::vectors::with_nan_of;
 use crate::score::{LEAST_RESIDUAL, Layer, Pooled, Pooling, Vectors};
 
 /// Mean and deviation of one of the two scores on what was learned from.
@@ -72,11 +73,8 @@ impl BetaVae {
             let rebuilt = self.reconstruction.applied(g, part(&rebuilt));
             let diverged = self.divergence.applied(g, part(&diverged));
             let larger = g.op("Max", &[&rebuilt, &diverged], &[]);
-            // A maximum may lose a NaN; the sum does not.
-            let zero = g.scalar(0.0);
             let both = g.op("Add", &[&rebuilt, &diverged], &[]);
-            let nothing = g.op("Mul", &[&both, &zero], &[]);
-            (rebuilt, diverged, g.op("Add", &[&larger, &nothing], &[]))
+            (rebuilt, diverged, with_nan_of(g, &larger, &both))
         };
         let (reconstruction, kl, score) = of(g, |pooled| &pooled.score);
         let (_, _, map) = of(g, |pooled| &pooled.map);
