@@ -8,10 +8,10 @@ mod masks;
 use super::learn::{Learning, progress_shown, samples, training_set};
 use super::recordings::{Machinery, Recording, Taking, progress_bar, take_all};
 use crate::config::Method;
-use crate::features::{ExtractorModel, Features};
+use crate::features::ExtractorModel;
 use crate::infer::Session;
+use crate::score::OnnxScorer;
 use crate::score::metrics::thresholded_auc;
-use crate::score::{OnnxScorer, Scorer};
 use crate::segment::learning_stride;
 use crate::threshold::{DEFAULT_K, Rule, Threshold};
 use crate::train;
@@ -168,8 +168,7 @@ fn score<'a>(
         recording.frames,
         clip.frames
     );
-    let features: Vec<&Features> = recording.segments.iter().map(|s| &s.features).collect();
-    let scores = scorer.score(&features)?;
+    let scores = recording.scored(scorer)?;
     let segments = recording.segments.iter().zip(scores).map(|(taken, score)| Scored {
         first_frame: taken.first_frame as usize,
         last_frame: taken.last_frame as usize,

@@ -5,6 +5,7 @@ use crate::config;
 use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::{Frame, FrameSpec, Next, open_source};
 use crate::infer::InferError;
+use crate::score::{Score, Scorer};
 use crate::segment::{DEFAULT_STRIDE, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -105,6 +106,17 @@ pub struct Recording {
     /// Analysed frames.
     pub frames: u64,
     pub segments: Vec<Taken>,
+}
+
+impl Recording {
+    /// One score a segment. What is remembered of the segments before ends where a run does.
+    pub fn scored(&self, scorer: &mut impl Scorer) -> Result<Vec<Score>, InferError> {
+        let mut scores = Vec::with_capacity(self.segments.len());
+        for run in self.segments.chunk_by(|a, b| a.run == b.run) {
+            scores.extend(scorer.score_run(&run.iter().map(|taken| &taken.features).collect::<Vec<_>>())?);
+        }
+        Ok(scores)
+    }
 }
 
 /// Files as they are, folders as the recordings in them, sorted by name.

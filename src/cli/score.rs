@@ -5,9 +5,9 @@ mod plot;
 use super::recordings::{Machinery, Recording, progress_bar, take_all};
 use super::{init_onnxruntime, out};
 use crate::config;
-use crate::features::{ExtractorModel, Features};
+use crate::features::ExtractorModel;
 use crate::infer::{ScorerSpec, Session};
-use crate::score::{OnnxScorer, Score, Scorer};
+use crate::score::{OnnxScorer, Score};
 use crate::threshold::{DEFAULT_K, Threshold, Verdict};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -84,8 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut written = String::new();
     let mut curves = Vec::new();
     for recording in &recordings {
-        let features: Vec<&Features> = recording.segments.iter().map(|s| &s.features).collect();
-        let scores = scorer.score(&features)?;
+        let scores = recording.scored(&mut scorer)?;
         for line in lines(recording, &scores, &threshold, &spec) {
             match (&args.out, args.json) {
                 (Some(_), _) => writeln!(written, "{}", serde_json::to_string(&line)?)?,

@@ -155,6 +155,7 @@ impl ModelSpec {
                 let Calibration { mu, sigma, .. } = spec.calibration;
                 (!(mu.is_finite() && sigma.is_finite() && sigma >= 0.0))
                     .then(|| format!("a calibration of mu {mu} and sigma {sigma}"))
+                    .or_else(|| odd_state(&spec.state))
             }
         }
     }
@@ -214,7 +215,7 @@ pub struct ExtractorSpec {
 }
 
 /// Input `features` f32 `[segments, regions, dims]`; outputs `score` f32 `[segments]` and `regions` f32
-/// `[segments, regions]`.
+/// `[segments, regions]`. One that remembers has more inputs and outputs: [`StateSpec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScorerSpec {
     /// Name and version of the extractor whose features it was learned from.
@@ -224,9 +225,47 @@ pub struct ScorerSpec {
     pub sampling: Option<Sampling>,
     pub grid: Grid,
     pub dims: usize,
+    /// What it carries from segment to segment of one stream; empty where it looks at each by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<StateSpec>,
     pub calibration: Calibration,
     /// Free-form facts of the training (steps, seed, segments, seconds of video ...).
     pub training: serde_json::Value,
+}
+
+/// A tensor that a scorer carries from one segment of a stream to the next: its input `name` and its output
+/// `name_next`, both f32 `[segments, shape ...]`; zeros before the first segment. The segments of one run are
+/// then of different streams, since each needs the state that the one before it left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSpec {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+impl StateSpec {
+    /// Numbers that a stream keeps.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The output that gives it for the next segment.
+    pub fn next(&self) -> String {
+        format!("{}_next", self.name)
+    }
+}
+
+/// Numbers of state that a stream may keep at most: 64 MiB.
+const MOST_STATE: usize = 1 << 24;
+
+/// What cannot be about a scorer's state, if anything.
+fn odd_state(state: &[StateSpec]) -> Option<String> {
+    let mut sizes = state.iter().map(|s| s.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d)));
+    let total = sizes.try_fold(0usize, |sum, n| sum.checked_add(n.filter(|n| *n > 0)?));
+    if total.is_none_or(|n| n > MOST_STATE) {
+        return Some(format!("state tensors that are empty, or hold more than {MOST_STATE} numbers"));
+    }
+    let taken = |i: usize| state[..i].iter().any(|s| s.name == state[i].name) || state[i].name == "features";
+    (0..state.len()).find(|i| taken(*i)).map(|i| format!("two inputs named `{}`", state[i].name))
 }
 
 /// How frames became segments.
@@ -279,6 +318,7 @@ pub(crate) mod tests {
                 sampling: None,
                 grid: Grid { rows: 2, cols: 3 },
                 dims: 2,
+                state: vec![],
                 calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
                 training: serde_json::Value::Null,
             }),
@@ -287,7 +327,11 @@ pub(crate) mod tests {
     }
 
     fn refusal(change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let mut json = serde_json::to_value(extractor_manifest()).expect("JSON");
+        refused(extractor_manifest(), change)
+    }
+
+    fn refused(manifest: Manifest, change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let mut json = serde_json::to_value(manifest).expect("JSON");
         change(&mut json);
         Manifest::parse("m.onnx", &json.to_string()).expect_err("refused").to_string()
     }
@@ -313,6 +357,17 @@ pub(crate) mod tests {
             (refusal(|m| drop(m.as_object_mut().map(|m| m.remove("licence")))), "missing field `licence`"),
         ] {
             assert!(message.starts_with("m.onnx: ") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_is_refused() {
+        let state = |value: serde_json::Value| refused(scorer_manifest(), |m| m["spec"]["state"] = value);
+        let twice = state(serde_json::json!([{"name": "s", "shape": [2]}, {"name": "s", "shape": [3]}]));
+        assert!(twice.contains("two inputs named `s`"), "{twice}");
+        for shape in [vec![2u64, 0], vec![1 << 20, 1 << 20], vec![1 << 40, 1 << 40]] {
+            let odd = state(serde_json::json!([{"name": "s", "shape": shape}]));
+            assert!(odd.contains("are empty, or hold more than 16777216 numbers"), "{odd}");
         }
     }
 

@@ -8,7 +8,7 @@ mod session;
 pub use graph::{Attr, Dim, Graph, Value};
 pub use manifest::{
     Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
-    ScorerSpec,
+    ScorerSpec, StateSpec,
 };
 pub use runtime::{Runner, TensorIn, TensorOut, init};
 pub use session::{Session, describe, read_model, sha256_hex};
@@ -28,6 +28,9 @@ impl InferError {
         Self { model: model.into(), problem: problem.into(), remedy: remedy.into() }
     }
 }
+
+#[cfg(test)]
+pub(crate) use manifest::tests::scorer_manifest as scorer_manifest_for_tests;
 
 /// Loads the ONNX Runtime library for unit tests: `SIGMAWATCH_ORT_LIB`, else the one that `make` fetches.
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One model loaded into ONNX Runtime and checked against its own manifest.
 
 use super::InferError;
-use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec};
+use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec, StateSpec};
 use super::runtime::{Runner, TensorIn, TensorOut};
 use ort::value::{Outlet, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
@@ -59,6 +59,11 @@ impl Session {
         self.runner.run(&[input])
     }
 
+    /// Runs a model that remembers: its first input, then its state in the manifest's order.
+    pub fn run_remembering(&mut self, inputs: &[TensorIn<'_>]) -> Result<Vec<TensorOut>, InferError> {
+        self.runner.run(inputs)
+    }
+
     /// Runs the model as [`Session::run`] does, and gives up after `deadline` (at the next operator).
     pub fn run_with_deadline(
         &mut self,
@@ -111,7 +116,7 @@ fn not_a_model(model: &str, bytes: &[u8], error: &str) -> InferError {
 /// Checks that the graph takes and gives what the manifest says.
 fn check_signature(model: &str, session: &ort::session::Session, spec: &ModelSpec) -> Result<(), InferError> {
     // -1 is the number of segments, which the caller chooses.
-    let (input, outputs) = match spec {
+    let (input, mut outputs) = match spec {
         ModelSpec::Extractor(spec) => {
             let frame = &spec.frame;
             let channels = frame.format.bytes_per_pixel();
@@ -129,12 +134,23 @@ fn check_signature(model: &str, session: &ort::session::Session, spec: &ModelSpe
             )
         }
     };
-    if session.inputs().len() != 1 {
-        let names: Vec<&str> = session.inputs().iter().map(Outlet::name).collect();
-        let problem = format!("it takes {} inputs ({}), and one is wanted", names.len(), names.join(", "));
+    let state = match spec {
+        ModelSpec::Extractor(_) => &[],
+        ModelSpec::Scorer(spec) => spec.state.as_slice(),
+    };
+    let names: Vec<&str> = session.inputs().iter().map(Outlet::name).collect();
+    let wanted: Vec<&str> = std::iter::once(input.0).chain(state.iter().map(|s| s.name.as_str())).collect();
+    if names.len() != wanted.len() || (!state.is_empty() && names != wanted) {
+        let problem = format!("its inputs are {}, and should be {}", names.join(", "), wanted.join(", "));
         return Err(InferError::new(model, problem, "export it as docs/ref/models.md shows"));
     }
     check_outlet(model, "input", session.inputs(), input.0, input.1, &input.2)?;
+    let next: Vec<String> = state.iter().map(StateSpec::next).collect();
+    for (state, next) in state.iter().zip(&next) {
+        let dims = batched(&state.shape);
+        check_outlet(model, "input", session.inputs(), &state.name, TensorElementType::Float32, &dims)?;
+        outputs.push((next, dims));
+    }
     for (name, dims) in &outputs {
         check_outlet(model, "output", session.outputs(), name, TensorElementType::Float32, dims)?;
     }
@@ -272,6 +288,23 @@ mod tests {
         );
         let kind = refusal(&scorer_graph(2).finish(&extractor_manifest()));
         assert!(kind.contains("it has no input `frames` (it has: features)"), "{kind}");
+    }
+
+    #[test]
+    fn the_state_must_be_there_and_in_order() {
+        let mut manifest = scorer_manifest();
+        let ModelSpec::Scorer(spec) = &mut manifest.spec else { unreachable!("a scorer's manifest") };
+        spec.state = vec![StateSpec { name: "sum".into(), shape: vec![3] }];
+        let stateless = refusal(&scorer_graph(2).finish(&manifest));
+        assert!(stateless.contains("its inputs are features, and should be features, sum"), "{stateless}");
+        let mut g = scorer_graph(2);
+        g.input_f32("sum", &[N, Dim::Fixed(3)]);
+        let forgetful = refusal(&g.finish(&manifest));
+        assert!(forgetful.contains("it has no output `sum_next`"), "{forgetful}");
+        let mut g = scorer_graph(2);
+        g.input_f32("sum", &[N, Dim::Fixed(4)]);
+        let wide = refusal(&g.finish(&manifest));
+        assert!(wide.contains("its input `sum` is f32 [segments, 4]"), "{wide}");
     }
 
     #[test]

@@ -46,9 +46,49 @@ impl Score {
     }
 }
 
+/// What a scorer remembers of one stream between segments; nothing where it looks at each by itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// One tensor for each of the scorer's [`ScorerSpec::state`].
+    pub state: Vec<Vec<f32>>,
+}
+
+/// The next segment of one stream, and what is remembered of that stream.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    pub features: &'a Features,
+    /// Of [`Scorer::begin`] of the same model; left as the stream's next segment needs it.
+    pub memory: &'a mut Memory,
+}
+
 /// Turns features into scores. One instance belongs to one thread.
 pub trait Scorer: Send {
     fn spec(&self) -> &ScorerSpec;
-    /// One result a segment, in order; a batch costs less than its parts.
-    fn score(&mut self, features: &[&Features]) -> Result<Vec<Score>, InferError>;
+
+    /// Whether a segment's score depends on the segments before it.
+    fn remembers(&self) -> bool {
+        !self.spec().state.is_empty()
+    }
+
+    /// What is remembered where a stream begins, or where it was interrupted.
+    fn begin(&self) -> Memory {
+        Memory { state: self.spec().state.iter().map(|s| vec![0.0; s.size()]).collect() }
+    }
+
+    /// One result a segment, in order; a batch costs less than its parts. The segments of a batch are of different
+    /// streams, unless the scorer does not remember: then each may have a memory of its own.
+    fn score(&mut self, batch: &mut [Seen<'_>]) -> Result<Vec<Score>, InferError>;
+
+    /// Scores of all segments of one unbroken stream, from its beginning.
+    fn score_run(&mut self, run: &[&Features]) -> Result<Vec<Score>, InferError> {
+        let mut memory = self.begin();
+        if self.remembers() {
+            let next = |features: &&Features| self.score(&mut [Seen { features, memory: &mut memory }]);
+            return Ok(run.iter().map(next).collect::<Result<Vec<_>, _>>()?.concat());
+        }
+        let mut memories = vec![memory; run.len()];
+        let mut batch: Vec<Seen> =
+            run.iter().zip(&mut memories).map(|(features, memory)| Seen { features, memory }).collect();
+        self.score(&mut batch)
+    }
 }

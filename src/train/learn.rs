@@ -132,7 +132,7 @@ fn score(model: &[u8], samples: &[&Sample]) -> Result<Vec<f32>, LearnError> {
     let run = |samples: &[&Sample]| -> Result<Vec<f32>, LearnError> {
         let mut scorer = OnnxScorer::new(Session::from_bytes("the model in training", model)?)?;
         let features: Vec<&Features> = samples.iter().map(|s| &s.features).collect();
-        Ok(scorer.score(&features)?.iter().map(|s| s.value).collect())
+        Ok(scorer.score_run(&features)?.iter().map(|s| s.value).collect())
     };
     let parts = std::thread::scope(|scope| {
         let threads: Vec<_> = samples.chunks(part).map(|c| scope.spawn(move || run(c))).collect();
@@ -176,6 +176,7 @@ impl Trainer<'_> {
                 sampling: self.set.sampling.clone(),
                 grid: self.set.grid,
                 dims: self.dims,
+                state: vec![],
                 calibration,
                 training,
             }),

@@ -50,7 +50,7 @@ fn learned(set: TrainingSet, config: &LearnConfig) -> Learned {
 
 fn scores(bytes: &[u8], features: &[&Features]) -> Vec<Score> {
     let session = Session::from_bytes("learned", bytes).expect("loads");
-    OnnxScorer::new(session).expect("a scorer").score(features).expect("scores")
+    OnnxScorer::new(session).expect("a scorer").score_run(features).expect("scores")
 }
 
 #[test]
@@ -157,6 +157,7 @@ fn spec(grid: Grid, dims: usize) -> crate::infer::ScorerSpec {
         sampling: None,
         grid,
         dims,
+        state: vec![],
         calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![] },
         training: serde_json::Value::Null,
     }
@@ -305,7 +306,8 @@ fn features_of_another_shape_are_refused() {
     let denoiser = untrained(GRID, Plan::new(Sampler::Euler, &[1.0, 0.0]), Widths::regional);
     let session = Session::from_bytes("m.onnx", &denoiser.to_onnx(&manifest(GRID))).expect("loads");
     let f = Features { regions: 2, dims: DIMS, values: vec![0.0; 10] };
-    let message = OnnxScorer::new(session).expect("a scorer").score(&[&f]).expect_err("refused").to_string();
+    let message =
+        OnnxScorer::new(session).expect("a scorer").score_run(&[&f]).expect_err("refused").to_string();
     assert!(message.contains("takes 12 regions of 5 numbers, and the features have 2 of 5"), "{message}");
 }
 

@@ -4,10 +4,10 @@ use super::Args;
 use crate::cli::learn::{progress_shown, samples, training_set};
 use crate::cli::recordings::{Recording, find, progress_bar, take_all};
 use crate::config::Method;
-use crate::features::{ExtractorModel, Features};
+use crate::features::ExtractorModel;
 use crate::infer::Session;
+use crate::score::OnnxScorer;
 use crate::score::metrics::{average_precision, equal_error_rate, roc_auc, thresholded_auc};
-use crate::score::{OnnxScorer, Scorer};
 use crate::segment::learning_stride;
 use crate::train;
 use anyhow::{Context, Result, ensure};
@@ -137,8 +137,7 @@ fn learn(args: &Args, extractor: &ExtractorModel, recordings: Vec<&Recording>) -
 
 /// The score of a clip's highest segment, if it has one.
 fn highest(recording: &Recording, scorer: &mut OnnxScorer) -> Result<Option<f32>> {
-    let features: Vec<&Features> = recording.segments.iter().map(|taken| &taken.features).collect();
-    Ok(scorer.score(&features)?.iter().map(|score| score.value).reduce(f32::max))
+    Ok(recording.scored(scorer)?.iter().map(|score| score.value).reduce(f32::max))
 }
 
 /// A clip's score in its fold.
