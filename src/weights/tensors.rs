@@ -71,6 +71,11 @@ impl<'a> Tensors<'a> {
         numbers.collect()
     }
 
+    /// Leaves out the tensors whose names `which` chooses: those that an extractor does without.
+    pub fn leave_out(&mut self, which: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| !which(name));
+    }
+
     /// Names and tensors, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<'a>)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))

@@ -1,91 +1,36 @@
-//! The stack machine that reads a pickle: values, the memo, and refusals.
+//! The stack machine that reads a pickle: values and the memo.
 
+use super::calls::{global, refused};
+use super::value::{Id, Node, What};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A weight file needs some thousands of instructions; so many are no weight file.
 const MOST_STEPS: usize = 1_000_000;
-/// Letters of a type of numbers, and parts of its state.
-const LONGEST_KIND: usize = 8;
-/// Dimensions of an array.
-const MOST_DIMS: usize = 32;
 
-/// Place of a value in [`Machine::nodes`].
-pub type Id = usize;
-
-/// A value. Containers hold places, since the file changes them after it has named them.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Node<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float,
-    Text(Cow<'a, str>),
-    Bytes(Cow<'a, [u8]>),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    /// A numpy type: byte order and kind, such as `<f4`.
-    Kind(String),
-    /// `None` until its state comes.
-    Array(Option<Array>),
-}
-
-/// A numpy array: where its bytes are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    pub dims: Vec<usize>,
-    pub kind: String,
-    pub data: Id,
-}
-
-/// The names that mean something; none of them is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Global {
-    Reconstruct,
-    NdArray,
-    Dtype,
-    /// `_codecs.encode(text, "latin1")`: how older protocols write bytes.
-    Encode,
-}
-
-/// What a value is, for messages.
-pub trait What {
-    fn what(&self) -> &'static str;
-}
-
-impl What for Node<'_> {
-    fn what(&self) -> &'static str {
-        match self {
-            Node::None => "nothing",
-            Node::Bool(_) => "a truth value",
-            Node::Int(_) | Node::Float => "a number",
-            Node::Text(_) => "text",
-            Node::Bytes(_) => "bytes",
-            Node::Tuple(_) => "a tuple",
-            Node::List(_) => "a list",
-            Node::Dict(_) => "a dictionary",
-            Node::Global(_) | Node::Kind(_) => "a type",
-            Node::Array(_) => "an array",
-        }
-    }
+/// What a pickle holds.
+pub struct Pickled<'a> {
+    pub nodes: Vec<Node<'a>>,
+    /// Place of the result.
+    pub root: Id,
+    /// Bytes that the pickle takes; another may follow.
+    pub length: usize,
 }
 
 /// The machine at some instruction.
 pub struct Machine<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     at: usize,
-    nodes: Vec<Node<'a>>,
+    pub(super) nodes: Vec<Node<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<usize, Id>,
     /// Bytes that were copied instead of borrowed.
-    copied: usize,
+    pub(super) copied: usize,
 }
 
-type Step<T = ()> = Result<T, String>;
+pub type Step<T = ()> = Result<T, String>;
 
 impl<'a> Machine<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -93,14 +38,14 @@ impl<'a> Machine<'a> {
         Self { bytes, at: 0, nodes, stack, marks, memo: HashMap::new(), copied: 0 }
     }
 
-    /// Runs to the end: every value, and the place of the result.
-    pub fn run(mut self) -> Step<(Vec<Node<'a>>, Id)> {
+    /// Runs to the end.
+    pub fn run(mut self) -> Step<Pickled<'a>> {
         for _ in 0..MOST_STEPS {
             let at = self.at;
             let code = self.byte()?;
             if code == b'.' {
                 let root = self.pop()?;
-                return Ok((self.nodes, root));
+                return Ok(Pickled { nodes: self.nodes, root, length: self.at });
             }
             self.step(code).map_err(|problem| format!("{problem} (at byte {at})"))?;
         }
@@ -184,6 +129,7 @@ impl<'a> Machine<'a> {
             }
             b'R' => self.reduce(),
             b'b' => self.build(),
+            b'Q' => self.outside(),
             other => Err(format!("it has the pickle instruction {other:#04x}, which arrays do not need")),
         }
     }
@@ -223,14 +169,14 @@ impl<'a> Machine<'a> {
 
     // ---- Values --------------------------------------------------------------------------------
 
-    fn push(&mut self, node: Node<'a>) -> Step {
+    pub(super) fn push(&mut self, node: Node<'a>) -> Step {
         self.stack.push(self.nodes.len());
         self.nodes.push(node);
         Ok(())
     }
 
     /// The topmost value above the last mark.
-    fn pop(&mut self) -> Step<Id> {
+    pub(super) fn pop(&mut self) -> Step<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
             return Err("an instruction lacks its value".into());
@@ -244,7 +190,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(height))
     }
 
-    fn top(&self) -> Step<Id> {
+    pub(super) fn top(&self) -> Step<Id> {
         self.stack.last().copied().ok_or_else(|| "an instruction lacks its value".into())
     }
 
@@ -338,92 +284,6 @@ impl<'a> Machine<'a> {
         self.memo.insert(key, id);
         Ok(())
     }
-
-    // ---- numpy ---------------------------------------------------------------------------------
-
-    /// What would be a call.
-    fn reduce(&mut self) -> Step {
-        let (arguments, callee) = (self.pop()?, self.pop()?);
-        let Node::Tuple(arguments) = &self.nodes[arguments] else {
-            return Err("it calls something without arguments".into());
-        };
-        let first = arguments.first().map(|&id| &self.nodes[id]);
-        let second = arguments.get(1).map(|&id| &self.nodes[id]);
-        let made = match (&self.nodes[callee], first, second) {
-            (Node::Global(Global::Reconstruct), Some(Node::Global(Global::NdArray)), _) => Node::Array(None),
-            // Its byte order comes with its state.
-            (Node::Global(Global::Dtype), Some(Node::Text(kind)), _) if kind.len() <= LONGEST_KIND => {
-                Node::Kind(format!("|{kind}"))
-            }
-            (Node::Global(Global::Encode), Some(Node::Text(text)), Some(Node::Text(codec))) => {
-                if codec != "latin1" {
-                    return Err("it has bytes written as something else than latin1".into());
-                }
-                let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-                let bytes = bytes.ok_or("it has bytes written as text that is not latin1")?;
-                self.copied += bytes.len();
-                if self.copied > self.bytes.len() {
-                    return Err("it describes more bytes than it has".into());
-                }
-                Node::Bytes(Cow::Owned(bytes))
-            }
-            (other, ..) => return Err(format!("it calls {} as no array does", other.what())),
-        };
-        self.push(made)
-    }
-
-    /// Gives an array or a type its state.
-    fn build(&mut self) -> Step {
-        let (state, target) = (self.pop()?, self.top()?);
-        let Node::Tuple(places) = &self.nodes[state] else {
-            return Err(format!("it gives something {} as its state", self.nodes[state].what()));
-        };
-        let parts: Vec<&Node> = places.iter().take(LONGEST_KIND).map(|&id| &self.nodes[id]).collect();
-        let built = match (&self.nodes[target], parts.as_slice()) {
-            (Node::Kind(kind), [_, Node::Text(order), Node::None, Node::None, Node::None, ..])
-                if ["<", ">", "|", "="].contains(&&**order) =>
-            {
-                Node::Kind(format!("{order}{}", &kind[1..]))
-            }
-            (Node::Kind(_), _) => {
-                return Err("it has arrays of records, and of numbers alone are read".into());
-            }
-            (Node::Array(None), [_, Node::Tuple(dims), Node::Kind(kind), Node::Bool(by_column), _])
-                if dims.len() <= MOST_DIMS =>
-            {
-                let dims: Vec<usize> = (dims.iter())
-                    .map(|&id| match self.nodes[id] {
-                        Node::Int(size) => {
-                            usize::try_from(size).map_err(|_| format!("it has a dimension of {size}"))
-                        }
-                        ref other => Err(format!("it has a dimension that is {}", other.what())),
-                    })
-                    .collect::<Step<_>>()?;
-                if *by_column && dims.len() > 1 {
-                    return Err("it has an array stored column by column, and row by row are read".into());
-                }
-                Node::Array(Some(Array { dims, kind: kind.clone(), data: places[4] }))
-            }
-            (other, _) => return Err(format!("it gives {} a state that no array has", other.what())),
-        };
-        self.nodes[target] = built;
-        Ok(())
-    }
-}
-
-fn global(module: &str, name: &str) -> Step<Global> {
-    match (module, name) {
-        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Ok(Global::Reconstruct),
-        ("numpy", "ndarray") => Ok(Global::NdArray),
-        ("numpy", "dtype") => Ok(Global::Dtype),
-        ("_codecs", "encode") => Ok(Global::Encode),
-        _ => Err(refused(module, name)),
-    }
-}
-
-fn refused(module: &str, name: &str) -> String {
-    let name: String = format!("{module}.{name}").chars().take(80).collect();
-    format!("it wants to run `{name}`, and a weight file may run nothing")
 }
 
 /// Keys and values by turns.

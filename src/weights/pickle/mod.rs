@@ -1,16 +1,21 @@
-//! Python pickles of dictionaries of numpy arrays, and of nothing else: no name of the file is ever called.
+//! Python pickles of dictionaries of arrays, and of nothing else: no name of the file is ever called.
 //!
 //! A pickle is a program for a small stack machine (Python's `pickletools` describes it), and one of its
-//! instructions calls any function by name. This machine knows no functions. Four names, which numpy's own
-//! pickles hold, mark what follows as an array, a type of numbers or text for bytes; every other is refused.
+//! instructions calls any function by name. This machine knows no functions. A few names, which numpy's and torch's
+//! own pickles hold, mark what follows as an array, a type of numbers or text for bytes; every other is refused.
 
+mod calls;
 mod machine;
+mod value;
+
+pub use machine::{Machine, Pickled};
+pub use value::{Element, Node, Storage, View, What};
 
 use super::{Tensor, Tensors};
 use crate::infer::InferError;
-use machine::{Array, Id, Machine, Node, What};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use value::{Array, Id};
 
 /// Dictionaries in dictionaries.
 const DEEPEST: usize = 32;
@@ -21,7 +26,7 @@ const DEEPEST: usize = 32;
 /// # Errors
 /// Where the file is truncated, wants to call something (which is named), or holds anything but arrays.
 pub fn read_pickle<'a>(file: &str, bytes: &'a [u8]) -> Result<Tensors<'a>, InferError> {
-    let tensors = Machine::new(bytes).run().and_then(|(nodes, root)| {
+    let tensors = Machine::new(bytes).run().and_then(|Pickled { nodes, root, .. }| {
         let mut walk = Walk { nodes, seen: HashSet::new(), found: BTreeMap::new() };
         walk.down(root, "", 0)?;
         Ok(walk.found)
