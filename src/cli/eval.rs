@@ -86,6 +86,8 @@ struct Evaluation {
 /// # Errors
 /// When the dataset is not laid out as wanted, or a recording or the learning fails.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    // What cannot be is said before anything is decoded.
+    args.learning.config()?;
     if clips::is_here(&args.dir) {
         clips::run(args)?;
         return Ok(ExitCode::SUCCESS);
@@ -151,7 +153,7 @@ fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<train
     let recordings = take_all(&set.train, extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
     let training = training_set(extractor.manifest(), stride, samples(recordings))?;
-    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config(), on)?))
+    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config()?, on)?))
 }
 
 fn score<'a>(

@@ -6,9 +6,10 @@ use crate::base::write_atomically;
 use crate::config::{self, Method};
 use crate::features::ExtractorModel;
 use crate::infer::{Manifest, Sampling};
+use crate::score::diffusion::{Embedding, Sampler};
 use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
-use crate::train::{self, Flow, LearnConfig, Learned, Progress, Report, Sample, TrainingSet};
+use crate::train::{self, Flow, LearnConfig, Learned, Progress, Published, Report, Sample, TrainingSet};
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
@@ -74,6 +75,53 @@ pub struct Learning {
     /// Of `beta-vae`: hold the latents' divergence at so many nats instead
     #[arg(long, value_name = "NATS", conflicts_with = "beta")]
     capacity: Option<f64>,
+    /// Of the two `diffusion`: mean of the logarithm of the training's noise
+    #[arg(long, value_name = "MEAN", default_value_t = LearnConfig::default().noise.0, allow_negative_numbers = true,
+        value_parser = number(-10.0, 5.0))]
+    p_mean: f64,
+    /// Of the two `diffusion`: its deviation
+    #[arg(long, value_name = "DEVIATION", default_value_t = LearnConfig::default().noise.1, value_parser = number(0.1, 5.0))]
+    p_std: f64,
+    #[command(flatten)]
+    published: PublishedArgs,
+}
+
+/// Of `diffusion-published`: how the noise is taken away again.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct PublishedArgs {
+    /// Of `diffusion-published`: noise levels, from exp(MEAN + 5 DEVIATION) down to exp(MEAN - 5 DEVIATION)
+    #[arg(long, value_name = "N", default_value_t = Published::default().levels as u8,
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    levels: u8,
+    /// Of `diffusion-published`: the level to start from, counted from 0; one step is left from the last
+    #[arg(long, value_name = "T", default_value_t = Published::default().start as u8)]
+    start: u8,
+    /// Of `diffusion-published`: how the differential equation is solved
+    #[arg(long, value_name = "NAME", default_value = "lms4", value_parser = one_of(&SAMPLERS))]
+    sampler: Sampler,
+    /// Of `diffusion-published`: how the network is told the noise level
+    #[arg(long, value_name = "NAME", default_value = "film", value_parser = one_of(&EMBEDDINGS))]
+    embedding: Embedding,
+}
+
+const SAMPLERS: [(&str, Sampler); 3] =
+    [("lms4", Sampler::Lms4), ("euler", Sampler::Euler), ("heun", Sampler::Heun)];
+const EMBEDDINGS: [(&str, Embedding); 2] =
+    [("film", Embedding::Film), ("sine-cosine", Embedding::SineCosine)];
+
+/// One of the names, for what stands beside it.
+fn one_of<T: Copy + Send + Sync>(table: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
+    let find =
+        |name: String| table.iter().find(|(known, _)| *known == name).expect("one of the possible values").1;
+    PossibleValuesParser::new(table.iter().map(|(name, _)| *name)).map(find)
+}
+
+/// A number within these limits.
+fn number(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text| match text.parse::<f64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("a number from {least} to {most} is wanted")),
+    }
 }
 
 fn methods() -> impl TypedValueParser<Value = Method> {
@@ -82,10 +130,14 @@ fn methods() -> impl TypedValueParser<Value = Method> {
 }
 
 impl Learning {
-    pub fn config(&self) -> LearnConfig {
-        let Self { scorer, seed, steps, beta, capacity } = *self;
+    pub fn config(&self) -> Result<LearnConfig> {
+        let Self { scorer, seed, steps, beta, capacity, p_mean, p_std, published } = *self;
+        let PublishedArgs { levels, start, sampler, embedding } = published;
+        ensure!(start < levels, "--start {start}: with {levels} noise levels, it is 0 to {}", levels - 1);
+        let published = Published { levels: levels.into(), start: start.into(), sampler, embedding };
         let usual = LearnConfig::of(scorer);
-        LearnConfig { seed, steps: steps.unwrap_or(usual.steps), beta, capacity, ..usual }
+        let steps = steps.unwrap_or(usual.steps);
+        Ok(LearnConfig { seed, steps, beta, capacity, noise: (p_mean, p_std), published, ..usual })
     }
 }
 
@@ -116,7 +168,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         (None, None) => of_recordings(args)?,
     };
-    let config = args.learning.config();
+    let config = args.learning.config()?;
     let learned = match args.json {
         true => train::learn(set, &config, &mut |progress| match say(&progress) {
             Ok(()) => Flow::Continue,

@@ -9,6 +9,8 @@ pub enum Method {
     /// A denoiser: how badly a noised vector finds back.
     #[default]
     Diffusion,
+    /// The same as its authors published it: a chain of denoisings from one fixed noise.
+    DiffusionPublished,
     /// Distance to the nearest remembered vectors.
     Knn,
     /// Mahalanobis distance with a shrunk covariance.
@@ -18,9 +20,10 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Method; 4] = [Method::Diffusion, Method::Knn, Method::Mahalanobis, Method::BetaVae];
+    pub const ALL: [Method; 5] =
+        [Method::Diffusion, Method::DiffusionPublished, Method::Knn, Method::Mahalanobis, Method::BetaVae];
     /// The names of [`Method::ALL`].
-    pub const NAMES: [&str; 4] = ["diffusion", "knn", "mahalanobis", "beta-vae"];
+    pub const NAMES: [&str; 5] = ["diffusion", "diffusion-published", "knn", "mahalanobis", "beta-vae"];
 
     /// As it is written in configurations and model files.
     pub fn name(self) -> &'static str {

@@ -14,7 +14,7 @@ pub use knn::{Neighbours, coreset};
 pub use layer::{BATCH_NORM_EPSILON, Layer, Norm};
 pub use mahalanobis::{Covariance, Gaussian, inverse_root};
 pub use onnx::OnnxScorer;
-pub use pooling::{Pooled, Pooling};
+pub use pooling::{Pooled, Pooling, Scale};
 pub use vectors::{Vectors, Whitening};
 
 use crate::features::Features;

@@ -10,14 +10,26 @@ pub struct Pooling {
     pub smoothing: f32,
     /// The score is the mean over this many highest regions.
     pub highest: usize,
+    /// Which numbers come out.
+    pub scale: Scale,
+}
+
+/// The scale of scores and maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Logarithms: residuals have a heavy tail, and their logarithms are near to normal, so that mu + k sigma means
+    /// what it says.
+    Logarithm,
+    /// The residuals as they are.
+    Plain,
 }
 
 /// What [`Pooling::pooled`] gives.
 #[derive(Debug)]
 pub struct Pooled {
-    /// Logarithm of the mean over the highest regions, `[segments]`.
+    /// Mean over the highest regions, `[segments]`.
     pub score: Value,
-    /// Logarithm of the smoothed residuals, `[segments, regions]`.
+    /// The smoothed residuals, `[segments, regions]`.
     pub map: Value,
     /// Which regions are the highest, i64 `[segments, highest]`.
     pub highest: Value,
@@ -25,9 +37,6 @@ pub struct Pooled {
 
 impl Pooling {
     /// Pools positive residuals of any shape with `segments * regions` numbers.
-    ///
-    /// Logarithms, because residuals have a heavy tail: their logarithms are near to normal, so that
-    /// mu + k sigma means what it says.
     pub fn pooled(&self, g: &mut Graph, residual: &Value, grid: Grid) -> Pooled {
         let regions = grid.regions();
         let mut map = g.reshape(residual, &[-1, 1, grid.rows as i64, grid.cols as i64]);
@@ -49,8 +58,11 @@ impl Pooling {
         let mean = g.op("ReduceMean", &[&top[0]], &over_regions);
         let all = g.op("ReduceMean", &[&map], &over_regions);
         let mean = with_nan_of(g, &mean, &all);
-        let score = g.op("Log", &[&mean], &[]);
-        Pooled { score, map: g.op("Log", &[&map], &[]), highest: top[1].clone() }
+        let mut scaled = |value: Value| match self.scale {
+            Scale::Logarithm => g.op("Log", &[&value], &[]),
+            Scale::Plain => value,
+        };
+        Pooled { score: scaled(mean), map: scaled(map), highest: top[1].clone() }
     }
 }
 

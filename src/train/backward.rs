@@ -196,7 +196,7 @@ pub(super) fn assert_slopes<N>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::diffusion::Widths;
+    use crate::score::diffusion::{Embedding, Widths};
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
@@ -212,14 +212,14 @@ mod tests {
     #[test]
     fn every_gradient_is_the_slope_of_the_loss() {
         let widths = Widths { features: 3, encoder: vec![6, 5, 4] };
-        let mut network = Network::new(widths, &mut StdRng::seed_from_u64(2));
+        let mut network = Network::new(widths, Embedding::Film, &mut StdRng::seed_from_u64(2));
         assert_slopes(&mut network, |n| n.layers.iter_mut().collect(), |n| backward(n, batch(3)));
     }
 
     #[test]
     fn the_statistics_are_those_of_the_batch() {
         let widths = Widths { features: 3, encoder: vec![4] };
-        let network = Network::new(widths, &mut StdRng::seed_from_u64(2));
+        let network = Network::new(widths, Embedding::Film, &mut StdRng::seed_from_u64(2));
         let batch = batch(5);
         let z = batch.input.dot(&weight(&network.layers[0])) + vector(&network.layers[0].bias);
         let column: Vec<f32> = z.column(1).to_vec();

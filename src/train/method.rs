@@ -7,7 +7,7 @@ use crate::config::Method;
 use crate::infer::{Grid, Manifest};
 use crate::score::beta_vae::BetaVae;
 use crate::score::diffusion::Denoiser;
-use crate::score::{Gaussian, Neighbours, Pooling, Vectors, Whitening};
+use crate::score::{Gaussian, Neighbours, Pooling, Scale, Vectors, Whitening};
 
 /// The rows of the picture lie between minus and plus this, about unit variance as everything else.
 const ROW_SPAN: f32 = 1.7;
@@ -60,7 +60,8 @@ impl Model {
 /// Trains by the configured method; the same task gives the same model.
 pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
     match task.config.method {
-        Method::Diffusion => denoiser::train(task, say),
+        Method::Diffusion => denoiser::one_step(task, say),
+        Method::DiffusionPublished => denoiser::published(task, say),
         Method::Knn => knn::train(task, say),
         Method::Mahalanobis => mahalanobis::train(task),
         Method::BetaVae => vae::train(task, say),
@@ -113,6 +114,7 @@ impl Task<'_> {
     }
 
     pub fn pooling(&self) -> Pooling {
-        Pooling { smoothing: self.config.smoothing, highest: self.config.highest }
+        let LearnConfig { smoothing, highest, .. } = *self.config;
+        Pooling { smoothing, highest, scale: Scale::Logarithm }
     }
 }

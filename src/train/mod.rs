@@ -11,6 +11,8 @@ mod learn;
 mod mahalanobis;
 mod method;
 mod optim;
+#[cfg(test)]
+mod reference;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub use learn::learn;
 use crate::config::Method;
 use crate::features::Features;
 use crate::infer::{Grid, InferError, Manifest, Sampling};
+use crate::score::diffusion::{Embedding, Sampler};
 use serde::Serialize;
 
 /// Fewer segments than this teach nothing.
@@ -60,10 +63,11 @@ pub struct LearnConfig {
     pub rate: f64,
     /// Mean and deviation of the logarithm of the training noise.
     pub noise: (f64, f64),
-    /// Noise level that the denoiser's scoring starts from.
+    /// Noise level that the scoring of `diffusion` starts from.
     pub start: f64,
-    /// Fixed draws of noise that a score is the mean over ([`crate::score::diffusion::opposed`]).
+    /// Fixed draws of noise that its score is the mean over ([`crate::score::diffusion::opposed`]).
     pub draws: usize,
+    pub published: Published,
     /// Vectors that `knn` remembers at most, of all rows of regions together.
     pub memory: usize,
     /// Neighbours that its distance is the mean over.
@@ -90,8 +94,25 @@ impl LearnConfig {
             // By its own loss on Ped2's normal clips: 1.33 after 500 steps and .97 after 1500 at a rate of 1e-3, .92
             // after 1500 at this one.
             Method::BetaVae => Self { steps: 1500, rate: 2e-3, ..plain },
-            Method::Diffusion | Method::Knn | Method::Mahalanobis => plain,
+            Method::Diffusion | Method::DiffusionPublished | Method::Knn | Method::Mahalanobis => plain,
         }
+    }
+}
+
+/// What `diffusion-published` leaves open. The defaults are the authors'.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Published {
+    /// Levels of Karras' schedule, without the last 0.
+    pub levels: usize,
+    /// The reconstruction starts at this level, from 0, and so is of `levels - start` steps.
+    pub start: usize,
+    pub sampler: Sampler,
+    pub embedding: Embedding,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self { levels: 10, start: 6, sampler: Sampler::Lms4, embedding: Embedding::Film }
     }
 }
 
@@ -107,6 +128,7 @@ impl Default for LearnConfig {
             noise: (-1.0, 1.5),
             start: 1.0,
             draws: 2,
+            published: Published::default(),
             memory: 10_000,
             neighbours: 5,
             latents: 16,

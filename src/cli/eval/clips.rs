@@ -132,7 +132,7 @@ fn learn(args: &Args, extractor: &ExtractorModel, recordings: Vec<&Recording>) -
     };
     let samples = samples(recordings.into_iter().map(far_apart).collect());
     let training = training_set(extractor.manifest(), stride, samples)?;
-    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config(), on)?))
+    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config()?, on)?))
 }
 
 /// The score of a clip's highest segment, if it has one.

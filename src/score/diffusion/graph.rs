@@ -1,6 +1,6 @@
 //! Writes the whole scorer (whitening, noise, network, sampler, pooling) as one ONNX graph.
 
-use super::{Film, Network, Plan, Scalings};
+use super::{Modulation, Network, Plan, Point, Scalings};
 use crate::infer::{Graph, Manifest, Value};
 use crate::score::{Layer, Pooling, Vectors};
 
@@ -31,84 +31,82 @@ impl Denoiser {
         let mut g = Graph::new("sigmawatch_diffusion");
         let x = self.vectors.taken(&mut g);
 
-        // One row a region, segment and draw from here on.
+        // One row a region and segment, of each draw, from here on.
         let rows = g.reshape(&x, &[1, -1, width as i64]);
         let start = self.plan.start();
         let scaled: Vec<f32> = self.noise.iter().map(|n| (f64::from(*n) * start) as f32).collect();
         let noise = g.constant(&[draws, 1, width], &scaled);
-        let noised = g.op("Add", &[&rows, &noise], &[]);
-        let noised = g.reshape(&noised, &[-1, width as i64]);
-        let found = self.reconstructed(&mut g, noised);
-        let found = g.reshape(&found, &[draws as i64, -1, width as i64]);
-
-        let error = g.op("Sub", &[&rows, &found], &[]);
+        let error = self.reconstructed(&mut g, &rows, noise);
+        let inverse = g.scalar((1.0 / start) as f32);
+        let error = g.op("Mul", &[&error, &inverse], &[]);
         let error = g.op("Mul", &[&error, &error], &[]);
-        let error = g.op("ReduceMean", &[&error], &[("axes", [0i64, 2].into()), ("keepdims", 0.into())]);
-        let scale = g.scalar((1.0 / (start * start)) as f32);
-        let residual = g.op("Mul", &[&error, &scale], &[]);
+        let residual = g.op("ReduceMean", &[&error], &[("axes", [0i64, 2].into()), ("keepdims", 0.into())]);
         let pooled = self.pooling.pooled(&mut g, &residual, self.vectors.grid);
         self.vectors.given(&mut g, &pooled.score, &pooled.map);
         g.finish(manifest)
     }
 
-    /// Runs the plan from the noised rows `[n, width]` down to noise level 0.
-    fn reconstructed(&self, g: &mut Graph, start: Value) -> Value {
+    /// Runs the plan from the rows `[1, n, width]` and their noise down to level 0; gives x^ - x, `[draws, n, width]`.
+    ///
+    /// Every point is kept as its difference from the rows: at small noise levels that is all that a score is made
+    /// of, and adding it to the rows and taking them away again would round it off.
+    fn reconstructed(&self, g: &mut Graph, rows: &Value, noise: Value) -> Value {
         let layers: Vec<(Value, Value)> = (self.network.layers.iter().map(Layer::folded))
             .map(|l| (g.constant(&[l.inputs, l.outputs], &l.weight), g.constant(&[l.outputs], &l.bias)))
             .collect();
-        let mut directions: Vec<Value> = Vec::new();
+        let (mut points, mut directions): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for stage in &self.plan.stages {
-            let x = combine(g, &start, &stage.weights, &directions);
-            let denoised = self.denoised(g, &layers, &x, stage.sigma);
-            let difference = g.op("Sub", &[&x, &denoised], &[]);
-            let inverse = g.scalar((1.0 / stage.sigma) as f32);
-            directions.push(g.op("Mul", &[&difference, &inverse], &[]));
+            let point = match &stage.at {
+                None => noise.clone(),
+                Some(at) => reached(g, at, &points, &directions),
+            };
+            let x = g.op("Add", &[rows, &point], &[]);
+            directions.push(self.direction(g, &layers, &x, stage.sigma));
+            points.push(point);
         }
-        combine(g, &start, &self.plan.result, &directions)
+        reached(g, &self.plan.result, &points, &directions)
     }
 
-    /// D(x; sigma) = c_skip x + c_out F(c_in x; sigma).
-    fn denoised(&self, g: &mut Graph, layers: &[(Value, Value)], x: &Value, sigma: f64) -> Value {
-        let c = Scalings::at(sigma, self.sigma_data);
-        let mut film = Film::at(sigma, &self.network.film_input);
-        for gamma in &mut film.gamma {
-            *gamma *= c.input as f32;
-        }
-        let mut h = modulated(g, x, &film);
+    /// (x - D(x; sigma)) / sigma, with D(x; sigma) = c_skip x + c_out F(c_in x; sigma).
+    fn direction(&self, g: &mut Graph, layers: &[(Value, Value)], x: &Value, sigma: f64) -> Value {
+        let mut at_input = self.network.at_input.at(sigma);
+        let input = Scalings::at(sigma, self.sigma_data).input as f32;
+        at_input.gamma.iter_mut().for_each(|gamma| *gamma *= input);
+        let mut h = g.reshape(x, &[-1, self.vectors.width() as i64]);
+        h = modulated(g, &h, &at_input);
         for (i, (weight, bias)) in layers.iter().enumerate() {
             if i == self.network.decoder() {
-                h = modulated(g, &h, &Film::at(sigma, &self.network.film_bottleneck));
+                h = modulated(g, &h, &self.network.at_bottleneck.at(sigma));
             }
             h = g.op("Gemm", &[&h, weight, bias], &[]);
             if i + 1 < layers.len() {
                 h = g.op("Relu", &[&h], &[]);
             }
         }
-        let (skip, out) = (g.scalar(c.skip as f32), g.scalar(c.out as f32));
-        let kept = g.op("Mul", &[x, &skip], &[]);
-        let corrected = g.op("Mul", &[&h, &out], &[]);
+        let h = g.reshape(&h, &[self.draws() as i64, -1, self.vectors.width() as i64]);
+        let (of_x, of_f) = Scalings::direction(sigma, self.sigma_data);
+        let (of_x, of_f) = (g.scalar(of_x as f32), g.scalar(of_f as f32));
+        let kept = g.op("Mul", &[x, &of_x], &[]);
+        let corrected = g.op("Mul", &[&h, &of_f], &[]);
         g.op("Add", &[&kept, &corrected], &[])
     }
 }
 
-fn modulated(g: &mut Graph, x: &Value, film: &Film) -> Value {
-    if film.gamma.iter().all(|gamma| *gamma == 1.0) && film.beta.iter().all(|beta| *beta == 0.0) {
-        // So it is at sigma 1.
+fn modulated(g: &mut Graph, x: &Value, by: &Modulation) -> Value {
+    if by.gamma.iter().all(|gamma| *gamma == 1.0) && by.beta.iter().all(|beta| *beta == 0.0) {
+        // So FiLM is at sigma 1.
         return x.clone();
     }
-    let gamma = g.constant(&[film.gamma.len()], &film.gamma);
-    let beta = g.constant(&[film.beta.len()], &film.beta);
+    let gamma = g.constant(&[by.gamma.len()], &by.gamma);
+    let beta = g.constant(&[by.beta.len()], &by.beta);
     let scaled = g.op("Mul", &[x, &gamma], &[]);
     g.op("Add", &[&scaled, &beta], &[])
 }
 
-/// x_0 + sum of weights[j] directions[j].
-fn combine(g: &mut Graph, start: &Value, weights: &[f64], directions: &[Value]) -> Value {
-    let mut sum = start.clone();
-    for (weight, direction) in weights.iter().zip(directions) {
+fn reached(g: &mut Graph, at: &Point, points: &[Value], directions: &[Value]) -> Value {
+    at.steps.iter().fold(points[at.from].clone(), |sum, (j, weight)| {
         let weight = g.scalar(*weight as f32);
-        let part = g.op("Mul", &[direction, &weight], &[]);
-        sum = g.op("Add", &[&sum, &part], &[]);
-    }
-    sum
+        let part = g.op("Mul", &[&directions[*j], &weight], &[]);
+        g.op("Add", &[&sum, &part], &[])
+    })
 }

@@ -15,9 +15,9 @@ mod sampler;
 mod schedule;
 
 pub use draws::opposed;
-pub use film::{Film, noise_embedding};
+pub use film::{Conditioning, Embedding, Modulation, noise_embedding};
 pub use graph::Denoiser;
 pub use network::{Network, Widths};
 pub use precondition::Scalings;
-pub use sampler::{Plan, Sampler, Stage};
-pub use schedule::{karras, start_at};
+pub use sampler::{Plan, Point, Sampler, Stage};
+pub use schedule::{ends, karras, start_at};

@@ -1,5 +1,6 @@
-//! The network F: an autoencoder of linear layers, batch norms and ReLUs, told the noise level by FiLM.
+//! The network F: an autoencoder of linear layers, batch norms and ReLUs, told the noise level at its input and in its middle.
 
+use super::{Conditioning, Embedding};
 use crate::score::Layer;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -44,22 +45,25 @@ impl Widths {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     pub widths: Widths,
-    /// Frequencies of the two modulations: of the input, and of the bottleneck. Drawn once, not learned.
-    pub film_input: Vec<f32>,
-    pub film_bottleneck: Vec<f32>,
+    /// Tell the noise level to the input, and to the bottleneck.
+    pub at_input: Conditioning,
+    pub at_bottleneck: Conditioning,
     /// Encoder and decoder.
     pub layers: Vec<Layer>,
 }
 
 impl Network {
     /// An untrained network.
-    pub fn new(widths: Widths, rng: &mut impl Rng) -> Self {
+    pub fn new(widths: Widths, embedding: Embedding, rng: &mut impl Rng) -> Self {
         let sizes = widths.all();
         let last = sizes.len() - 2;
         let layers = (0..=last).map(|i| Layer::new(sizes[i], sizes[i + 1], i < last, rng)).collect();
-        let mut frequencies = |n: usize| (0..n).map(|_| StandardNormal.sample(rng)).collect();
-        let (film_input, film_bottleneck) = (frequencies(widths.features), frequencies(widths.bottleneck()));
-        Self { widths, film_input, film_bottleneck, layers }
+        let mut conditioning = |n: usize| match embedding {
+            Embedding::Film => Conditioning::film((0..n).map(|_| StandardNormal.sample(rng)).collect()),
+            Embedding::SineCosine => Conditioning::sine_cosine(n),
+        };
+        let (at_input, at_bottleneck) = (conditioning(widths.features), conditioning(widths.bottleneck()));
+        Self { widths, at_input, at_bottleneck, layers }
     }
 
     /// Learned numbers.
@@ -80,15 +84,17 @@ mod tests {
 
     #[test]
     fn the_authors_networks_have_their_parameter_counts() {
-        let mut rng = StdRng::seed_from_u64(0);
-        assert_eq!(Network::new(Widths::authors(512), &mut rng).parameters(), 2_369_792);
-        assert_eq!(Network::new(Widths::authors(2048), &mut rng).parameters(), 5_517_056);
+        let authors = |features| {
+            Network::new(Widths::authors(features), Embedding::Film, &mut StdRng::seed_from_u64(0))
+        };
+        assert_eq!(authors(512).parameters(), 2_369_792);
+        assert_eq!(authors(2048).parameters(), 5_517_056);
     }
 
     #[test]
     fn the_way_back_mirrors_the_way_in() {
         assert_eq!(Widths::regional(61).all(), [61, 256, 128, 64, 128, 256, 61]);
-        let network = Network::new(Widths::regional(61), &mut StdRng::seed_from_u64(0));
+        let network = Network::new(Widths::regional(61), Embedding::Film, &mut StdRng::seed_from_u64(0));
         assert_eq!(network.layers[network.decoder()].inputs, network.widths.bottleneck());
         assert!(network.layers.last().is_some_and(|l| l.norm.is_none()));
     }

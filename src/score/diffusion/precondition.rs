@@ -18,6 +18,13 @@ impl Scalings {
             input: 1.0 / total.sqrt(),
         }
     }
+
+    /// What x and F enter the direction (x - D(x; sigma)) / sigma with. Written out, because at small sigma x and D
+    /// have most of their digits in common.
+    pub fn direction(sigma: f64, sigma_data: f64) -> (f64, f64) {
+        let total = sigma * sigma + sigma_data * sigma_data;
+        (sigma / total, -sigma_data / total.sqrt())
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +40,16 @@ mod tests {
         assert!((c.skip - 0.5).abs() < 1e-12);
         assert!((c.out - s / 2f64.sqrt()).abs() < 1e-12);
         assert!((c.input - 1.0 / (s * 2f64.sqrt())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_direction_is_that_of_the_denoiser() {
+        for sigma in [0.02, 0.6, 30.0] {
+            let (c, (of_x, of_f)) = (Scalings::at(sigma, 0.6206), Scalings::direction(sigma, 0.6206));
+            let (x, f) = (1.3, -0.4);
+            let plain = (x - (c.skip * x + c.out * f)) / sigma;
+            assert!((of_x * x + of_f * f - plain).abs() < 1e-12 / sigma);
+        }
     }
 
     #[test]

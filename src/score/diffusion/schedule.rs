@@ -13,6 +13,12 @@ pub fn karras(n: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Vec<f64> {
     (0..n).map(level).chain([0.0]).collect()
 }
 
+/// The authors' ends of the schedule, (sigma_min, sigma_max) = exp(P_mean -+ 5 P_std), for training noise of
+/// exp(P_mean + P_std N(0, 1)).
+pub fn ends(noise: (f64, f64)) -> (f64, f64) {
+    ((noise.0 - 5.0 * noise.1).exp(), (noise.0 + 5.0 * noise.1).exp())
+}
+
 /// The schedule without its first `t` levels. The last level before 0 always stays.
 pub fn start_at(schedule: &[f64], t: usize) -> &[f64] {
     &schedule[t.min(schedule.len().saturating_sub(2))..]
@@ -36,10 +42,12 @@ mod tests {
         assert_close(&karras(10, 0.002, 80.0, 7.0), &expected);
     }
 
-    /// The ends are exp(P_mean -+ 5 P_std) of the authors' training noise, -1 and 1.5, as their file has them.
+    /// P_mean -1 and P_std 1.5; the ends are those in their file.
     #[test]
     fn the_levels_of_the_authors_configuration() {
-        let found = karras(10, 0.000203, 665.1416, 7.0);
+        let (least, most) = ends((-1.0, 1.5));
+        assert!((least - 0.000203).abs() < 1e-6 && (most - 665.1416).abs() < 1e-4);
+        let found = karras(10, 0.000203, most, 7.0);
         let expected = [
             665.142, 322.917, 144.245, 58.0115, 20.3535, 5.93638, 1.32939, 0.197697, 0.0142915, 0.000203, 0.0,
         ];
