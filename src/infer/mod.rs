@@ -1,10 +1,12 @@
 //! The ONNX room: writing graphs, describing models, running sessions. The only importer of `ort`.
 
+mod first_layer;
 mod graph;
 mod manifest;
 mod runtime;
 mod session;
 
+pub use first_layer::{Convolution, first_convolution};
 pub use graph::{Attr, Dim, Graph, Value};
 pub use manifest::{
     Calibration, Correlation, Covers, ExtractorSpec, FactorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY,

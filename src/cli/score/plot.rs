@@ -1,6 +1,6 @@
 //! Scores against the threshold over time, as a picture.
 
-use font8x8::legacy::BASIC_LEGACY;
+use crate::cli::draw::{put, text};
 use image::{Rgb, RgbImage};
 
 /// The scores of one recording.
@@ -106,29 +106,11 @@ fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-fn put(picture: &mut RgbImage, x: f64, y: f64, colour: Rgb<u8>) {
-    if x >= 0.0 && y >= 0.0 && x < f64::from(picture.width()) && y < f64::from(picture.height()) {
-        picture.put_pixel(x as u32, y as u32, colour);
-    }
-}
-
 fn segment(picture: &mut RgbImage, from: (f64, f64), to: (f64, f64), colour: Rgb<u8>) {
     let steps = (to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil().max(1.0);
     for i in 0..=steps as u32 {
         let share = f64::from(i) / steps;
         put(picture, from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1), colour);
-    }
-}
-
-/// Writes in an 8 x 8 pixel font that is part of the program; what is not ASCII becomes `?`.
-fn text(picture: &mut RgbImage, x: f64, y: f64, text: &str, colour: Rgb<u8>) {
-    for (i, c) in text.chars().enumerate() {
-        let glyph = BASIC_LEGACY[if c.is_ascii() { c as usize } else { '?' as usize }];
-        for (row, bits) in glyph.iter().enumerate() {
-            for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                put(picture, x + (8 * i + column) as f64, y + row as f64, colour);
-            }
-        }
     }
 }
 

@@ -44,7 +44,7 @@ pub fn build(params: &V1Params) -> (Manifest, Vec<u8>) {
 }
 
 /// The responses of an octave `[segments * 16, maps, samples]`, laid out for every moment of every segment.
-fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value, octave: usize) -> Inputs {
+pub fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value, octave: usize) -> Inputs {
     let (maps, samples) = (bank.maps() as i64, params.sampling(octave).count() as i64);
     let (taps, orientations) = (params.taps as i64, bank.orientations.len() as i64);
     let by_frame = g.reshape(responses, &[-1, SEGMENT_FRAMES as i64, maps, samples]);
@@ -97,7 +97,7 @@ impl Bank {
     }
 }
 
-fn manifest(params: &V1Params) -> Manifest {
+pub fn manifest(params: &V1Params) -> Manifest {
     let grid = params.grid();
     let V1Params { width, height, fps, cell, .. } = params;
     let (regions, covers) = match params.whole_frame {

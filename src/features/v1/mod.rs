@@ -1,6 +1,7 @@
 //! V1 energy: motion and texture as the first visual cortex measures them, without a single learned weight.
 
 mod bank;
+mod cells;
 mod graph;
 mod parts;
 #[cfg(test)]
@@ -9,5 +10,6 @@ mod spatial;
 mod temporal;
 
 pub use bank::V1Params;
+pub use cells::kernels;
 pub use graph::build;
 pub use parts::{Parts, PartsExtractor};

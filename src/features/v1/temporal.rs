@@ -56,6 +56,21 @@ pub fn energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &[Inputs]
 }
 
 fn octave_energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &Inputs, octave: usize) -> Value {
+    let [even, odd] = simple_cells(g, params, bank, inputs, octave);
+    let (even, odd) = (g.op("Mul", &[&even, &even], &[]), g.op("Mul", &[&odd, &odd], &[]));
+    let squares = g.op("Add", &[&even, &odd], &[]);
+    let energy = g.op("Sqrt", &[&squares], &[]);
+    pooled(g, params, bank, &energy, octave)
+}
+
+/// What the even and the odd half of every quadrature pair answer: `[moments, orientations, energies, samples]`.
+pub fn simple_cells(
+    g: &mut Graph,
+    params: &V1Params,
+    bank: &Bank,
+    inputs: &Inputs,
+    octave: usize,
+) -> [Value; 2] {
     let Inputs { responses, constants } = inputs;
     // The constant is the same at all taps, so its responses are only added up: [moments, 1, 1, samples].
     let over_taps = g.ints(&[1]);
@@ -67,10 +82,7 @@ fn octave_energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &Input
     let even = product(g, params, bank, responses, |e| &e.even);
     let even = g.op("Add", &[&even, &constant], &[]);
     let odd = product(g, params, bank, responses, |e| &e.odd);
-    let (even, odd) = (g.op("Mul", &[&even, &even], &[]), g.op("Mul", &[&odd, &odd], &[]));
-    let squares = g.op("Add", &[&even, &odd], &[]);
-    let energy = g.op("Sqrt", &[&squares], &[]);
-    pooled(g, params, bank, &energy, octave)
+    [even, odd]
 }
 
 fn pairs(bank: &Bank) -> impl Iterator<Item = &Energy> {
