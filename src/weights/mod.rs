@@ -8,7 +8,7 @@ mod sdist;
 mod tensors;
 mod torch;
 
-pub use checkpoint::read_checkpoint;
+pub use checkpoint::{read_checkpoint, read_file};
 pub use fetch::fetch;
 pub use pickle::read_pickle;
 pub use sdist::{LARGEST_ARCHIVE, member};

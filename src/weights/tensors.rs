@@ -76,6 +76,12 @@ impl<'a> Tensors<'a> {
         self.tensors.retain(|name, _| !which(name));
     }
 
+    /// Gives every tensor the name that `name` makes of its own.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let tensors = std::mem::take(&mut self.tensors);
+        self.tensors = tensors.into_iter().map(|(old, tensor)| (name(&old), tensor)).collect();
+    }
+
     /// Names and tensors, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor<'a>)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
