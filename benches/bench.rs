@@ -96,7 +96,7 @@ fn cpu_of_daemon(clip: &Path, model: &Path, window: Duration) -> Result<(f64, f6
     ))?;
     wait_for_scores(&daemon)?;
     let segments = || -> Result<f64> {
-        daemon.get("/api/cameras/clip")?["segments"].as_f64().context("no count of segments")
+        daemon.get("/api/cameras/clip")?["detectors"][0]["segments"].as_f64().context("no count of segments")
     };
     let before = segments()?;
     let share = cpu_share(&daemon.running, window)?;
@@ -105,7 +105,7 @@ fn cpu_of_daemon(clip: &Path, model: &Path, window: Duration) -> Result<(f64, f6
 
 fn wait_for_scores(daemon: &machine::Daemon) -> Result<()> {
     for _ in 0..100 {
-        if daemon.get("/api/cameras/clip")?["score"].is_number() {
+        if daemon.get("/api/cameras/clip")?["detectors"][0]["score"].is_number() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -141,7 +141,7 @@ fn only_decode(clip: &str) -> Result<()> {
     let clock = std::sync::Arc::new(SystemClock::default());
     let mut source = open_source(&source, &machine::root().join("pipelines"), clock)?;
     let spec = FrameSpec { width: 360, height: 240, format: PixelFormat::Gray8, fps: 10.0 };
-    let mut stream = source.open(&spec)?;
+    let mut stream = source.open(&[spec])?;
     while !matches!(stream.next(Duration::from_secs(5))?, Next::End) {}
     Ok(())
 }

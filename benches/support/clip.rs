@@ -54,7 +54,7 @@ fn encode(to: &std::path::Path, width: u32, height: u32, fps: u32, length: Durat
     let clock = Arc::new(SystemClock::default());
     let mut scene = open_source(&scene, &super::machine::root().join("pipelines"), clock)?;
     let spec = FrameSpec { width: 640, height: 360, format: PixelFormat::Rgb8, fps: f64::from(fps) };
-    let mut stream = scene.open(&spec)?;
+    let mut stream = scene.open(&[spec])?;
     for number in 0..u64::from(fps) * length.as_secs() {
         let Next::Frame(frame) = stream.next(Duration::from_secs(10))? else { anyhow::bail!("no frame") };
         let mut buffer = gstreamer::Buffer::from_slice(frame.pixels.to_vec());

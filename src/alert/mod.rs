@@ -6,7 +6,7 @@ mod tracker;
 pub use snapshot::{Map, Snapshot, jpeg, snapshot};
 pub use tracker::{Observation, Report, Tracker};
 
-use crate::base::{CameraName, Timestamp};
+use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::infer::{Covers, Grid};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ pub struct Event {
     /// Opaque, sortable by the time of opening (UUID version 7).
     pub id: String,
     pub camera: CameraName,
+    /// Which of the camera's detectors spoke.
+    #[serde(default = "only_detector")]
+    pub detector: DetectorName,
     /// First frame of the first segment above the threshold.
     pub start_time: Timestamp,
     /// `last_time` once it is over; `None` while open.
@@ -34,6 +37,9 @@ pub struct Event {
     /// Newest and highest score.
     pub score: f32,
     pub top_score: f32,
+    /// How likely normal life gives a score as high as `top_score`; `None` where that is not known.
+    #[serde(default)]
+    pub probability: Option<f64>,
     /// The limit in force when it opened, and what it was made of.
     pub threshold: f64,
     pub mu: f64,
@@ -54,6 +60,11 @@ pub struct Event {
     pub top_regions: Vec<(usize, usize)>,
     /// A picture has been written for it.
     pub has_snapshot: bool,
+}
+
+/// Detectors had no names once: each was its camera's only one.
+fn only_detector() -> DetectorName {
+    "main".into()
 }
 
 /// Which model file spoke.

@@ -1,7 +1,7 @@
-//! Verdicts -> events: what one camera's segments do to its open event. Pure: no clock, no disk.
+//! Verdicts -> events: what one detector's segments do to its open event. Pure: no clock, no disk.
 
 use super::{Change, Event, ModelRef, Severity};
-use crate::base::CameraName;
+use crate::base::{CameraName, DetectorName};
 use crate::infer::{Covers, Grid};
 use crate::score::Score;
 use crate::segment::Segment;
@@ -23,6 +23,8 @@ const UPDATE_ANYWAY: Duration = Duration::from_secs(5);
 pub struct Observation<'a> {
     pub segment: &'a Segment,
     pub score: &'a Score,
+    /// Of normal life giving a score as high; NaN where that is not known.
+    pub probability: f64,
     pub verdict: Verdict,
     pub threshold: Threshold,
     /// Method, for example `v1+diffusion`.
@@ -46,11 +48,13 @@ struct Recent {
     index: u64,
     start: crate::base::Timestamp,
     score: f32,
+    probability: f64,
 }
 
-/// The open event of one camera, if any.
+/// The open event of one detector, if any.
 pub struct Tracker {
     camera: CameraName,
+    detector: DetectorName,
     rule: Rule,
     debounce: Debounce,
     recent: VecDeque<Recent>,
@@ -69,9 +73,10 @@ struct Open {
 }
 
 impl Tracker {
-    pub fn new(camera: CameraName, rule: Rule) -> Self {
+    pub fn new(camera: CameraName, detector: DetectorName, rule: Rule) -> Self {
         Self {
             camera,
+            detector,
             rule,
             debounce: Debounce::new(rule),
             recent: VecDeque::with_capacity(rule.open_m),
@@ -109,6 +114,7 @@ impl Tracker {
             index: seen.segment.index,
             start: seen.segment.start.wall,
             score: seen.score.value,
+            probability: seen.probability,
         });
         match self.debounce.step(seen.segment.index, now, seen.verdict) {
             Step::Quiet | Step::Continued { unusual: false } => {}
@@ -151,14 +157,18 @@ impl Tracker {
         let part_of_it = || self.recent.iter().filter(|r| r.index >= first);
         let first_start = part_of_it().next().map_or(seen.segment.start.wall, |r| r.start);
         let top = part_of_it().map(|r| r.score).filter(|s| s.is_finite()).fold(seen.score.value, f32::max);
+        // Not a number where none of them is known.
+        let rarest = part_of_it().map(|r| r.probability).fold(seen.probability, f64::min);
         let event = Event {
             id: new_id(seen.segment.end.wall),
             camera: self.camera.clone(),
+            detector: self.detector.clone(),
             start_time: first_start,
             end_time: None,
             last_time: seen.segment.end.wall,
             score: seen.score.value,
             top_score: top,
+            probability: Some(rarest).filter(|p| !p.is_nan()),
             threshold: seen.threshold.limit(),
             mu: seen.threshold.mu,
             sigma: seen.threshold.sigma,
@@ -189,6 +199,8 @@ impl Tracker {
         event.score = seen.score.value;
         event.last_time = seen.segment.end.wall;
         event.last_segment = seen.segment.index;
+        let rarest = event.probability.map_or(seen.probability, |p| p.min(seen.probability));
+        event.probability = Some(rarest).filter(|p| !p.is_nan());
         event.top_score = event.top_score.max(seen.score.value);
         event.severity = event.severity.max(severity(seen.score.value, &seen.threshold));
         let stranger = seen.score.value > open.pictured;
@@ -201,6 +213,7 @@ impl Tracker {
         // Map and picture change together, and so only with a report.
         if stranger {
             open.pictured = seen.score.value;
+            (event.grid, event.covers) = (seen.grid, seen.covers);
             event.regions.clone_from(&seen.score.regions);
             event.top_regions = strangest(&event.regions, seen.grid);
         }
@@ -264,7 +277,13 @@ mod tests {
     impl Camera {
         fn new() -> Self {
             let model = ModelRef { name: "m".into(), sha256: "aa".into() };
-            Self { tracker: Tracker::new("gate".into(), RULE), model, pts_offset: 0, run: 0, index: 0 }
+            Self {
+                tracker: Tracker::new("gate".into(), "main".into(), RULE),
+                model,
+                pts_offset: 0,
+                run: 0,
+                index: 0,
+            }
         }
 
         /// A segment that lasts from `second - 1` to `second`.
@@ -283,11 +302,12 @@ mod tests {
                 frames: Vec::new(),
             };
             self.index += 1;
-            let score = Score { value, regions: vec![0.0, value], factors: vec![] };
+            let score = Score { value, regions: vec![0.0, value] };
             self.tracker.observe(&Observation {
                 segment: &segment,
                 score: &score,
                 verdict: THRESHOLD.judge(value),
+                probability: 1.0 / f64::from(1.0 + score.value),
                 threshold: THRESHOLD,
                 scorer: "v1+diffusion",
                 model: &self.model,

@@ -3,8 +3,8 @@
 use super::CameraStatus;
 use super::dto::{CameraDto, EventDto, ScoreDto};
 use crate::alert::{Change, Event};
-use crate::base::{CameraName, Clock, Timestamp};
-use crate::threshold::Threshold;
+use crate::base::{Clock, Timestamp};
+use crate::store::ScoreRow;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -99,10 +99,16 @@ impl Bus {
         self.publish(Topic::CameraState, &CameraDto::from(status));
     }
 
-    /// A segment that ended at `time` was scored.
-    pub fn score(&self, camera: &CameraName, time: Timestamp, score: f32, threshold: &Threshold) {
-        let dto =
-            ScoreDto { camera: camera.clone(), time, score: f64::from(score), threshold: threshold.limit() };
+    /// A segment was scored; normal life gives as much with `probability`.
+    pub fn score(&self, row: &ScoreRow, probability: f64) {
+        let dto = ScoreDto {
+            camera: row.camera.clone(),
+            detector: row.detector.clone(),
+            time: row.time,
+            score: f64::from(row.score),
+            threshold: row.threshold,
+            probability,
+        };
         self.publish(Topic::Score, &dto);
     }
 
@@ -154,7 +160,9 @@ mod tests {
     use std::time::Duration;
 
     fn score(bus: &Bus) {
-        bus.score(&"gate".into(), Timestamp::UNIX_EPOCH, 1.0, &Threshold { mu: 0.0, sigma: 1.0, k: 3.0 });
+        let (camera, detector) = ("gate".into(), "main".into());
+        let row = ScoreRow { camera, detector, time: Timestamp::UNIX_EPOCH, score: 1.0, threshold: 3.0 };
+        bus.score(&row, 0.2);
     }
 
     fn alert(bus: &Bus, n: usize) {

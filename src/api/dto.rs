@@ -1,8 +1,8 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
-use super::{CameraStatus, LearningState, LinkState};
+use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Event, Severity};
-use crate::base::{CameraName, Timestamp};
+use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::store::ScorePoint;
 use serde::{Deserialize, Serialize};
 
@@ -24,15 +24,30 @@ pub struct CameraDto {
     pub last_frame_age_seconds: Option<f64>,
     pub reconnects: u64,
     pub frames: u64,
+    /// In the configuration's order; the fused one, if there is one, comes last.
+    pub detectors: Vec<DetectorDto>,
+    pub links: CameraLinks,
+}
+
+/// A detector of a camera.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DetectorDto {
+    pub name: DetectorName,
+    /// For people, for example `v1+diffusion`.
+    pub method: String,
+    /// Opens events. One whose verdict is fused with others' does not.
+    pub alerts: bool,
+    /// Segments that it was given.
     pub segments: u64,
     pub learning: LearningDto,
     pub threshold: Option<ThresholdDto>,
     /// Newest score; null before the first, or when it is not finite.
     pub score: Option<f32>,
+    /// How likely normal life gives a score as high: comparable between detectors.
+    pub probability: Option<f64>,
     pub map: Option<MapDto>,
     /// Id of the event that is open now.
     pub open_event: Option<String>,
-    pub links: CameraLinks,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,6 +103,22 @@ impl From<&CameraStatus> for CameraDto {
             last_frame_age_seconds: s.last_frame_age,
             reconnects: s.reconnects,
             frames: s.frames,
+            detectors: s.detectors.iter().map(DetectorDto::from).collect(),
+            links: CameraLinks {
+                latest: format!("/api/cameras/{}/latest.jpg", s.name),
+                scores: format!("/api/cameras/{}/scores", s.name),
+                learn: format!("/api/cameras/{}/learn", s.name),
+            },
+        }
+    }
+}
+
+impl From<&DetectorStatus> for DetectorDto {
+    fn from(s: &DetectorStatus) -> Self {
+        Self {
+            name: s.name.clone(),
+            method: s.method.clone(),
+            alerts: s.alerts,
             segments: s.segments,
             learning: LearningDto {
                 state: s.learning.state,
@@ -103,6 +134,7 @@ impl From<&CameraStatus> for CameraDto {
                 k: t.k,
             }),
             score: s.last_score.filter(|v| v.is_finite()),
+            probability: s.probability.filter(|p| p.is_finite()),
             map: s.grid.map(|g| MapDto {
                 rows: g.rows,
                 columns: g.cols,
@@ -111,11 +143,6 @@ impl From<&CameraStatus> for CameraDto {
                 regions: s.regions.clone(),
             }),
             open_event: s.open_event.clone(),
-            links: CameraLinks {
-                latest: format!("/api/cameras/{}/latest.jpg", s.name),
-                scores: format!("/api/cameras/{}/scores", s.name),
-                learn: format!("/api/cameras/{}/learn", s.name),
-            },
         }
     }
 }
@@ -127,6 +154,7 @@ pub struct EventDto {
     #[serde(rename = "type")]
     pub kind: Change,
     pub camera: CameraName,
+    pub detector: DetectorName,
     pub start_time: Timestamp,
     /// Null while open.
     pub end_time: Option<Timestamp>,
@@ -134,6 +162,8 @@ pub struct EventDto {
     pub last_time: Timestamp,
     pub score: f32,
     pub top_score: f32,
+    /// How likely normal life gives a score as high as `top_score`; null where that is not known.
+    pub probability: Option<f64>,
     pub threshold: f64,
     pub mu: f64,
     pub sigma: f64,
@@ -179,11 +209,13 @@ impl EventDto {
             id: event.id.clone(),
             kind,
             camera: event.camera.clone(),
+            detector: event.detector.clone(),
             start_time: event.start_time,
             end_time: event.end_time,
             last_time: event.last_time,
             score: event.score,
             top_score: event.top_score,
+            probability: event.probability,
             threshold: event.threshold,
             mu: event.mu,
             sigma: event.sigma,
@@ -234,16 +266,20 @@ pub struct EventsDto {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoreDto {
     pub camera: CameraName,
+    pub detector: DetectorName,
     pub time: Timestamp,
     /// Null when it is not finite.
     pub score: f64,
     pub threshold: f64,
+    /// How likely normal life gives a score as high.
+    pub probability: f64,
 }
 
 /// A stretch of a camera's score timeline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoresDto {
     pub camera: CameraName,
+    pub detector: DetectorName,
     pub after: Timestamp,
     pub before: Timestamp,
     /// Length of the pieces of time of which each gives its highest score; null: every segment.
@@ -272,10 +308,19 @@ pub struct PictureQuery {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoresQuery {
+    /// The camera's first one that opens events, where nothing is said.
+    pub detector: Option<String>,
     pub after: Option<Timestamp>,
     pub before: Option<Timestamp>,
     /// Seconds.
     pub step: Option<f64>,
+}
+
+/// Query of `/api/cameras/{name}/learn`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearnQuery {
+    pub detector: Option<String>,
 }
 
 /// Query of `/api/events`.

@@ -12,7 +12,7 @@ mod stream;
 pub use bus::Bus;
 pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
 
-use crate::base::{CameraName, Timestamp};
+use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::threshold::Threshold;
@@ -25,8 +25,8 @@ pub trait Cameras: Send + Sync {
     fn get(&self, camera: &str) -> Option<CameraStatus>;
     /// Newest picture, at most `max_width` pixels wide. `None`: no such camera or no picture yet.
     fn picture(&self, camera: &str, max_width: u32) -> Option<Picture>;
-    /// Starts learning again from the newest features.
-    fn learn(&self, camera: &str) -> Result<(), LearnRefused>;
+    /// Starts learning again from the newest features: one detector, or without a name all that learn in place.
+    fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused>;
     /// Models loaded, store open, sources started.
     fn ready(&self) -> bool;
 }
@@ -36,6 +36,8 @@ pub trait Cameras: Send + Sync {
 pub enum LearnRefused {
     #[error("no camera of that name")]
     NoSuchCamera,
+    #[error("the camera has no detector of that name")]
+    NoSuchDetector,
     #[error("already learning")]
     Busy,
     #[error("{0}")]
@@ -62,10 +64,25 @@ pub struct CameraStatus {
     pub last_frame_age: Option<f64>,
     pub reconnects: u64,
     pub frames: u64,
+    /// In the configuration's order; the fused one, if there is one, comes last.
+    pub detectors: Vec<DetectorStatus>,
+}
+
+/// A detector as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DetectorStatus {
+    pub name: DetectorName,
+    /// For people, for example `v1+diffusion`.
+    pub method: String,
+    /// Opens events. One whose verdict is fused with others' does not.
+    pub alerts: bool,
+    /// Segments that it was given.
     pub segments: u64,
     pub learning: LearningStatus,
     pub threshold: Option<Threshold>,
     pub last_score: Option<f32>,
+    /// Of normal life giving a score as high.
+    pub probability: Option<f64>,
     /// Regions of the picture, and the newest score of each.
     pub grid: Option<Grid>,
     pub covers: Covers,

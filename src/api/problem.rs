@@ -74,7 +74,7 @@ impl From<PathRejection> for Problem {
 impl From<LearnRefused> for Problem {
     fn from(error: LearnRefused) -> Self {
         let code = match error {
-            LearnRefused::NoSuchCamera => StatusCode::NOT_FOUND,
+            LearnRefused::NoSuchCamera | LearnRefused::NoSuchDetector => StatusCode::NOT_FOUND,
             LearnRefused::Busy | LearnRefused::Impossible(_) => StatusCode::CONFLICT,
         };
         Self::new(code, error.to_string())

@@ -1,14 +1,14 @@
 //! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
 
 use super::dto::{
-    CameraDto, EventDto, EventsDto, EventsQuery, PictureQuery, ReadyDto, ScoresDto, ScoresQuery,
+    CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ScoresDto, ScoresQuery,
 };
 use super::guard::{Guard, guard};
 use super::page;
 use super::problem::Problem;
 use super::serve::Shared;
 use super::stream::stream;
-use super::{CameraStatus, LinkState};
+use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
 use crate::alert;
 use crate::base::{CameraName, Timestamp};
 use crate::store::EventFilter;
@@ -137,7 +137,10 @@ async fn scores(
     query: Queried<ScoresQuery>,
 ) -> Result<Json<ScoresDto>, Problem> {
     let Query(query) = query?;
-    let camera: CameraName = status(&api, &name)?.name;
+    let status = status(&api, &name)?;
+    let wanted = |d: &&DetectorStatus| query.detector.as_deref().map_or(d.alerts, |name| *d.name == *name);
+    let detector = status.detectors.iter().find(wanted).map(|d| d.name.clone());
+    let (camera, detector) = (status.name, detector.ok_or(LearnRefused::NoSuchDetector)?);
     let before = query.before.unwrap_or_else(|| api.parts.clock.now());
     let after = query.after.unwrap_or_else(|| before.checked_sub(DEFAULT_TIMELINE).unwrap_or(Timestamp::MIN));
     if after >= before {
@@ -153,16 +156,21 @@ async fn scores(
         ),
     };
     blocking(move || {
-        let points = api.parts.store.scores(&name, after, before, step, MAX_POINTS)?;
-        Ok(Json(ScoresDto { camera, after, before, step: query.step, points }))
+        let points = api.parts.store.scores(&name, &detector, after, before, step, MAX_POINTS)?;
+        Ok(Json(ScoresDto { camera, detector, after, before, step: query.step, points }))
     })
     .await
 }
 
-async fn learn(State(api): Api, Path(name): Path<String>) -> Result<(StatusCode, Json<CameraDto>), Problem> {
+async fn learn(
+    State(api): Api,
+    Path(name): Path<String>,
+    query: Queried<LearnQuery>,
+) -> Result<(StatusCode, Json<CameraDto>), Problem> {
+    let Query(query) = query?;
     status(&api, &name)?;
     blocking(move || {
-        api.parts.cameras.learn(&name)?;
+        api.parts.cameras.learn(&name, query.detector.as_deref())?;
         Ok((StatusCode::ACCEPTED, Json(CameraDto::from(&status(&api, &name)?))))
     })
     .await

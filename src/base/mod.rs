@@ -7,4 +7,4 @@ mod name;
 pub use clock::{Clock, SimClock, SystemClock};
 pub use file::write_atomically;
 pub use jiff::Timestamp;
-pub use name::CameraName;
+pub use name::{CameraName, DetectorName};

@@ -1,7 +1,7 @@
 //! `sigmawatch check`: every mistake of a configuration at once.
 
 use super::{BAD_CONFIG, out, out_json};
-use crate::config::{self, Camera, Extractor, Invalid, Loaded, Problem, Scorer};
+use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Scorer};
 use crate::features::v1::{self, V1Params};
 use crate::infer::{self, InferError, Manifest};
 use anyhow::Result;
@@ -88,14 +88,19 @@ fn model_problems(loaded: &Loaded) -> Vec<Problem> {
     }
     let mut problems: Vec<Problem> = Vec::new();
     for camera in &loaded.config.cameras {
-        let key = |key: &str| format!("camera.{}.detector.{key}", camera.name);
-        let found = match extractor(camera) {
-            Err(error) => Some(problem(loaded, &key("extractor"), error)),
-            Ok(extractor) => {
-                fit(camera, &extractor).err().map(|error| problem(loaded, &key("scorer"), error))
-            }
-        };
-        problems.extend(found);
+        for detector in &camera.detectors {
+            let of = match &camera.detectors[..] {
+                [_] => format!("camera.{}.detector", camera.name),
+                _ => format!("camera.{}.detector.{}", camera.name, detector.name),
+            };
+            problems.extend(match extractor(detector) {
+                Err(error) => Some(problem(loaded, &format!("{of}.extractor"), error)),
+                Ok(extractor) => {
+                    let misfit = fit(detector, &extractor).err();
+                    misfit.map(|error| problem(loaded, &format!("{of}.scorer"), error))
+                }
+            });
+        }
     }
     problems
 }
@@ -104,9 +109,9 @@ fn problem(loaded: &Loaded, key: &str, error: InferError) -> Problem {
     loaded.problem(key, format!("{}: {}", error.model, error.problem), error.remedy)
 }
 
-/// What the camera's extractor says of itself.
-fn extractor(camera: &Camera) -> Result<Manifest, InferError> {
-    match &camera.detector.extractor {
+/// What the detector's extractor says of itself.
+fn extractor(detector: &Detector) -> Result<Manifest, InferError> {
+    match &detector.extractor {
         Extractor::V1 { width, height, fps, whole_frame } => {
             let params = V1Params::new(*width as usize, *height as usize, *fps, *whole_frame);
             match params.problem() {
@@ -123,8 +128,8 @@ fn extractor(camera: &Camera) -> Result<Manifest, InferError> {
 }
 
 /// Whether a scorer file was learned from this extractor.
-fn fit(camera: &Camera, extractor: &Manifest) -> Result<(), InferError> {
-    match &camera.detector.scorer {
+fn fit(detector: &Detector, extractor: &Manifest) -> Result<(), InferError> {
+    match &detector.scorer {
         Scorer::Learned(_) => Ok(()),
         Scorer::File(path) => {
             infer::describe(path)?.0.check_learned_from(&path.display().to_string(), extractor)

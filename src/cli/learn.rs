@@ -31,6 +31,9 @@ pub struct Args {
     /// A camera of the configuration
     #[arg(long, value_name = "NAME", group = "what", requires = "config")]
     camera: Option<String>,
+    /// Which of the camera's detectors, where it has several
+    #[arg(long, value_name = "NAME", requires = "camera")]
+    detector: Option<String>,
     /// A feature file that the daemon keeps
     #[arg(long, value_name = "FILE", group = "what")]
     features: Option<PathBuf>,
@@ -249,9 +252,14 @@ fn of_camera(args: &Args, name: &str) -> Result<TrainingSet> {
         format!("{}: there is no camera {name} (there are: {})", file.display(), names.join(", "))
     })?;
     crate::infer::init(&config.runtime.onnxruntime)?;
-    let extractor = ExtractorModel::prepare(&camera.detector.extractor)?;
-    let ring = Layout::new(&config.store.dir).ring(&camera.name);
-    of_ring(&ring, extractor.manifest(), learning_stride(camera.detector.stride))
+    let named = |d: &&config::Detector| args.detector.as_deref().is_none_or(|name| *d.name == *name);
+    let detector = camera.detectors.iter().find(named).with_context(|| {
+        let names: Vec<&str> = camera.detectors.iter().map(|d| &*d.name).collect();
+        format!("{}: {name} has no such detector (there are: {})", file.display(), names.join(", "))
+    })?;
+    let extractor = ExtractorModel::prepare(&detector.extractor)?;
+    let ring = Layout::new(&config.store.dir).ring(&camera.name, extractor.manifest(), detector.stride);
+    of_ring(&ring, extractor.manifest(), learning_stride(detector.stride))
 }
 
 /// What is in a feature file that `extractor` gave.
@@ -266,8 +274,7 @@ fn of_ring(path: &Path, extractor: &Manifest, stride: usize) -> Result<TrainingS
         spec.extractor
     );
     let sample = |r: RingRecord| Sample { time: r.time_seconds, run: r.run, features: r.features };
-    let set = training_set(extractor, stride, records.into_iter().map(sample).collect())?;
-    Ok(TrainingSet { wall_clock: true, ..set })
+    training_set(extractor, stride, records.into_iter().map(sample).collect())
 }
 
 /// The samples, with what the extractor says of itself.
@@ -277,8 +284,6 @@ pub fn training_set(extractor: &Manifest, stride: usize, samples: Vec<Sample>) -
         extractor: extractor.id(),
         grid: spec.grid,
         sampling: Some(Sampling { frame: spec.frame.clone(), stride }),
-        channels: spec.channels.clone(),
-        wall_clock: false,
         samples,
     })
 }

@@ -232,7 +232,7 @@ fn each_frame(
     let place = || path.display().to_string();
     let clock = Arc::new(SystemClock::default());
     let mut source = open_source(&source, pipelines, clock).with_context(place)?;
-    let mut stream = source.open(spec).with_context(place)?;
+    let mut stream = source.open(std::slice::from_ref(spec)).with_context(place)?;
     loop {
         match stream.next(STALL).with_context(place)? {
             Next::Frame(frame) => on_frame(frame)?,

@@ -4,8 +4,8 @@ use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
 use super::{
-    Camera, Config, Detector, Extractor, Gst, Http, Learning, Method, Runtime, Scorer, Source, Store,
-    Synthetic, Threshold, Transport,
+    Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Runtime, Scorer,
+    Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub fn check(raw: &Raw, around: &Surroundings, report: &mut Report) -> Config {
     }
     let cameras: Vec<Camera> =
         raw.cameras.iter().map(|camera| check.camera(camera, &runtime.pipelines)).collect();
-    check.unique_names(&raw.cameras);
+    check.unique_names(raw.cameras.iter().map(|raw| &raw.camera), "camera");
     Config { http: check.http(&raw.http), store: check.store(&raw.store), runtime, cameras }
 }
 
@@ -111,17 +111,17 @@ impl Check<'_, '_> {
         Runtime { onnxruntime, pipelines, workers }
     }
 
-    fn unique_names(&mut self, cameras: &[RawCamera]) {
+    fn unique_names<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>, what: &str) {
         let mut first: BTreeMap<String, usize> = BTreeMap::new();
-        for RawCamera { camera, .. } in cameras {
-            let (Some(name), Some(at)) = (camera.find::<String>("name"), camera.place("name")) else {
+        for section in sections {
+            let (Some(name), Some(at)) = (section.find::<String>("name"), section.place("name")) else {
                 continue;
             };
             let line = self.report.line(at);
             match first.get(&name) {
                 Some(line) => {
-                    let message = format!("line {line} already has a camera of this name");
-                    self.problem(camera, "name", message, "give every camera a name of its own");
+                    let message = format!("line {line} already has a {what} of this name");
+                    self.problem(section, "name", message, format!("give every {what} a name of its own"));
                 }
                 None => {
                     first.insert(name, line);
@@ -154,8 +154,41 @@ impl Check<'_, '_> {
             name: camera.find::<String>("name").unwrap_or_default().into(),
             source,
             stall_after: camera.get("stall_after"),
-            detector: self.detector(&raw.detector),
+            fusion: self.fusion(camera, &raw.detectors),
+            detectors: self.detectors(camera, &raw.detectors),
         }
+    }
+
+    fn detectors(&mut self, camera: &Section, raw: &[Section]) -> Vec<Detector> {
+        if raw.is_empty() {
+            let remedy = "begin each detector with [[camera.detector]], or leave the list out for one";
+            self.problem(camera, "detector", "no detector", remedy);
+        }
+        if raw.len() > 1 {
+            for nameless in raw.iter().filter(|section| !section.has("name")) {
+                self.problem(nameless, "name", "missing beside other detectors", "add name = \"...\"");
+            }
+        }
+        self.unique_names(raw, "detector of this camera");
+        if let Some(fused) = raw.iter().find(|section| &*section.get::<String>("name") == FUSED) {
+            let message = format!("`{FUSED}` is what the camera's fused verdict is called");
+            self.problem(fused, "name", message, "give the detector another name");
+        }
+        raw.iter().map(|section| self.detector(section)).collect()
+    }
+
+    fn fusion(&mut self, camera: &Section, detectors: &[Section]) -> Fusion {
+        let rule = match camera.get::<String>("fusion").as_str() {
+            "min" => FusionRule::Min,
+            "fisher" => FusionRule::Fisher,
+            _ => return Fusion::None,
+        };
+        if detectors.len() < 2 {
+            let message = "there is one detector, and nothing to fuse it with";
+            self.warn(camera, "fusion", message, "remove it, or give the camera several [[camera.detector]]");
+            return Fusion::None;
+        }
+        Fusion::All(rule)
     }
 
     /// Keys that the chosen source does not look at were meant to do something.
@@ -350,6 +383,7 @@ impl Check<'_, '_> {
             self.problem(section, "open_n", message, "make open_n at most open_m");
         }
         Detector {
+            name: section.get::<String>("name").into(),
             extractor,
             scorer,
             learning: Learning {
@@ -374,6 +408,9 @@ impl Check<'_, '_> {
         }
     }
 }
+
+/// Name of the verdict that a camera's detectors come to together.
+pub const FUSED: &str = "fused";
 
 /// Keys whose values are quoted in messages of this file.
 const SHOWN: [&str; 9] =

@@ -86,8 +86,9 @@ pub const RUNTIME: &[Key] = &[
     key("workers", Kind::Integer(0, 256), Default::Is("0")),
 ];
 
-/// `[detector]`, and `detector` of a camera
+/// `[detector]`, and each `detector` of a camera
 pub const DETECTOR: &[Key] = &[
+    key("name", Kind::Name, Default::Is("\"main\"")),
     key("extractor", Kind::Text, Default::Is("\"v1\"")),
     key("width", Kind::Integer(64, 1920), Default::Is("360")),
     key("height", Kind::Integer(64, 1920), Default::Is("240")),
@@ -120,6 +121,7 @@ pub const CAMERA: &[Key] = &[
     key("real_time", Kind::Flag, Default::Is("true")),
     key("seed", Kind::Integer(0, i64::MAX as u64), Default::Is("1")),
     key("stall_after", Kind::Duration(Duration::from_millis(500), HOUR), Default::Is("\"5s\"")),
+    key("fusion", Kind::Choice(&["none", "min", "fisher"]), Default::Is("\"none\"")),
 ];
 
 /// The tables with their names, in the manual's order; `camera` is an array of tables.

@@ -10,14 +10,15 @@ mod raw;
 mod units;
 mod view;
 
-pub use check::Surroundings;
+pub use check::{FUSED, Surroundings};
 pub use load::{Loaded, load, load_text, load_with};
 pub use location::redacted as redacted_location;
 pub use method::Method;
 pub use problem::{Invalid, Problem};
 pub use units::{format_duration, parse_duration};
 
-use crate::base::CameraName;
+use crate::base::{CameraName, DetectorName};
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,7 +71,9 @@ pub struct Camera {
     pub source: Source,
     /// Silence of a live source for this long is a stall.
     pub stall_after: Duration,
-    pub detector: Detector,
+    /// One at least.
+    pub detectors: Vec<Detector>,
+    pub fusion: Fusion,
 }
 
 /// Where a camera's pictures come from.
@@ -139,9 +142,30 @@ pub enum Transport {
     Udp,
 }
 
+/// What becomes of the verdicts of a camera's detectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fusion {
+    /// Each opens events of its own.
+    None,
+    /// One verdict from the tail probabilities of all; the detectors themselves open no events.
+    All(FusionRule),
+}
+
+/// How tail probabilities become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FusionRule {
+    /// The smallest, corrected for their number: one detector is enough.
+    Min,
+    /// Their product: what several find a little unusual adds up.
+    Fisher,
+}
+
 /// An extractor, a scorer and a threshold.
 #[derive(Debug, Clone)]
 pub struct Detector {
+    /// Unique on its camera.
+    pub name: DetectorName,
     pub extractor: Extractor,
     pub scorer: Scorer,
     pub learning: Learning,

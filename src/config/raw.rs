@@ -49,7 +49,7 @@ pub struct Raw {
 impl Raw {
     /// Full name and byte offset of every key that the file gives.
     pub fn places(&self) -> impl Iterator<Item = (String, usize)> {
-        let cameras = self.cameras.iter().flat_map(|raw| [&raw.camera, &raw.detector]);
+        let cameras = self.cameras.iter().flat_map(|raw| std::iter::once(&raw.camera).chain(&raw.detectors));
         let sections = [&self.http, &self.store, &self.runtime].into_iter().chain(cameras);
         sections.flat_map(|section| {
             section.values.iter().filter_map(|(name, (_, at))| Some((section.key(name), (*at)?)))
@@ -61,8 +61,8 @@ impl Raw {
 #[derive(Debug)]
 pub struct RawCamera {
     pub camera: Section,
-    /// Its own detector keys over those of `[detector]`.
-    pub detector: Section,
+    /// One at least; each its own keys over those of `[detector]`.
+    pub detectors: Vec<Section>,
 }
 
 /// Reads the text of a configuration; mistakes go to `report`.
@@ -124,15 +124,37 @@ fn cameras(text: &str, value: &Spanned<DeValue>, base: &Section, report: &mut Re
             Some(name) if is_name(name) => format!("camera.{name}"),
             _ => format!("camera[{}]", index + 1),
         };
-        let own = table
-            .get("detector")
-            .and_then(|value| Some((self::table("detector", value, report)?, value.span().start)));
-        let mut detector = Section::read(text, format!("{name}.detector"), own, keys::DETECTOR, report);
-        detector.lay_over(base);
+        let detectors = detectors(text, &name, table.get("detector"), base, report);
         let camera = Section::read(text, name, Some((table, value.span().start)), keys::CAMERA, report);
-        cameras.push(RawCamera { camera, detector });
+        cameras.push(RawCamera { camera, detectors });
     }
     cameras
+}
+
+/// A camera's detectors: a table where it has one, a list of tables where it has several; one where it says nothing.
+fn detectors(
+    text: &str,
+    camera: &str,
+    given: Option<&Spanned<DeValue>>,
+    base: &Section,
+    report: &mut Report,
+) -> Vec<Section> {
+    let only = format!("{camera}.detector");
+    let Some(value) = given else { return vec![Section::read_over(text, only, None, base, report)] };
+    let Some(array) = value.get_ref().as_array() else {
+        let own = table("detector", value, report).map(|own| (own, value.span().start));
+        return vec![Section::read_over(text, only, own, base, report)];
+    };
+    let mut found = Vec::new();
+    for (index, value) in array.iter().enumerate() {
+        let Some(own) = table("camera.detector", value, report) else { continue };
+        let name = match own.get("name").and_then(|name| name.get_ref().as_str()) {
+            Some(name) if is_name(name) => format!("{camera}.detector.{name}"),
+            _ => format!("{camera}.detector[{}]", index + 1),
+        };
+        found.push(Section::read_over(text, name, Some((own, value.span().start)), base, report));
+    }
+    found
 }
 
 fn table<'v, 'i>(
@@ -200,7 +222,19 @@ impl Section {
         section
     }
 
-    /// Takes from `base` what this section does not give itself.
+    /// Reads a detector, and takes from `base` what it does not give itself.
+    fn read_over(
+        text: &str,
+        name: String,
+        given: Option<(&DeTable, usize)>,
+        base: &Section,
+        report: &mut Report,
+    ) -> Self {
+        let mut section = Self::read(text, name, given, keys::DETECTOR, report);
+        section.lay_over(base);
+        section
+    }
+
     fn lay_over(&mut self, base: &Section) {
         for (name, (value, at)) in &base.values {
             if self.place(name).is_none() && !self.bad.contains(name) {

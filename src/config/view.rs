@@ -2,7 +2,7 @@
 
 use super::location::redacted;
 use super::units::format_duration;
-use super::{Camera, Config, Detector, Extractor, Scorer, Source, Transport};
+use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Source, Transport};
 use serde_json::{Value, json};
 
 impl Config {
@@ -41,7 +41,11 @@ fn camera(camera: &Camera) -> Value {
     };
     view["name"] = json!(&*camera.name);
     view["stall_after"] = json!(format_duration(camera.stall_after));
-    view["detector"] = detector(&camera.detector);
+    view["detector"] = camera.detectors.iter().map(detector).collect();
+    view["fusion"] = match camera.fusion {
+        Fusion::None => json!("none"),
+        Fusion::All(rule) => json!(rule),
+    };
     view
 }
 
@@ -60,6 +64,7 @@ fn detector(detector: &Detector) -> Value {
         Scorer::Learned(method) => json!(method),
         Scorer::File(path) => json!(path),
     };
+    view["name"] = json!(detector.name);
     view["stride"] = json!(detector.stride);
     view["watch_for"] = json!(format_duration(detector.learning.watch_for));
     view["learn_again_every"] =

@@ -1,7 +1,9 @@
-//! The board: the newest truth about every camera, written by the stages and read by the API.
+//! The board: the newest truth about every camera and detector, written by the stages and read by the API.
 
-use crate::api::{CameraStatus, Cameras, LearnRefused, LearningState, LearningStatus, LinkState};
-use crate::base::{CameraName, Clock, Timestamp};
+use crate::api::{
+    CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
+};
+use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::frame::{Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::threshold::Threshold;
@@ -14,12 +16,13 @@ use std::time::Duration;
 /// The measured frame rate is that of the frames within this time.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// The newest truth about every camera.
+/// The newest truth about every camera and detector.
 pub struct Board {
     clock: Arc<dyn Clock>,
-    cameras: Vec<Entry>,
+    cameras: Vec<(Listed, Mutex<Facts>)>,
+    detectors: Vec<(Post, Mutex<Watch>)>,
     ready: AtomicBool,
-    /// Asks the learning supervisor to learn a camera again.
+    /// Asks the learning supervisor to learn a detector again.
     learn: Sender<usize>,
 }
 
@@ -28,15 +31,27 @@ pub struct Listed {
     pub name: CameraName,
     /// Without credentials.
     pub source: String,
-    /// What the extractor's grid lies over.
-    pub covers: Covers,
-    /// Learned in place; false where the configuration names a model file.
-    pub learned: bool,
 }
 
-struct Entry {
-    listed: Listed,
-    facts: Mutex<Facts>,
+/// What never changes about a detector.
+pub struct Post {
+    pub camera: usize,
+    pub name: DetectorName,
+    /// For people, for example `v1+diffusion`.
+    pub method: String,
+    /// Opens events.
+    pub alerts: bool,
+    pub origin: Origin,
+}
+
+/// Where a detector's scores come from.
+pub enum Origin {
+    /// A model that was learned in place.
+    Learned,
+    /// A model file that the configuration names.
+    File,
+    /// The camera's other detectors.
+    Fused,
 }
 
 /// What is known of one camera.
@@ -44,8 +59,6 @@ pub struct Facts {
     pub link: LinkState,
     /// Why there are no frames.
     pub link_problem: Option<String>,
-    /// Why the scores cannot be trusted.
-    pub model_problem: Option<String>,
     pub stream: StreamInfo,
     pub pictures: Option<Arc<dyn PictureTap>>,
     /// Monotonic arrival of the frames within [`RATE_WINDOW`].
@@ -53,13 +66,21 @@ pub struct Facts {
     last_frame: Option<Timestamp>,
     frames: u64,
     pub reconnects: u64,
+}
+
+/// What is known of one detector.
+pub struct Watch {
+    /// Why its scores cannot be trusted.
+    pub problem: Option<String>,
     pub segments: u64,
     pub learning: LearningStatus,
     /// A learning process is at work, or waits for its turn.
     pub training: bool,
     pub threshold: Option<Threshold>,
     pub last_score: Option<f32>,
+    pub probability: Option<f64>,
     pub grid: Option<Grid>,
+    pub covers: Covers,
     pub regions: Vec<f32>,
     pub open_event: Option<String>,
 }
@@ -69,27 +90,12 @@ impl Facts {
         Self {
             link: LinkState::Connecting,
             link_problem: None,
-            model_problem: None,
             stream: StreamInfo::default(),
             pictures: None,
             arrivals: VecDeque::new(),
             last_frame: None,
             frames: 0,
             reconnects: 0,
-            segments: 0,
-            learning: LearningStatus {
-                state: LearningState::Learning,
-                progress: 0.0,
-                step: "waiting for the first frames".into(),
-                model_sha256: None,
-                learned_at: None,
-            },
-            training: false,
-            threshold: None,
-            last_score: None,
-            grid: None,
-            regions: vec![],
-            open_event: None,
         }
     }
 
@@ -103,16 +109,6 @@ impl Facts {
         }
     }
 
-    /// Learning has been asked for, and begins when its turn comes: cameras learn one after the other.
-    pub fn queue_learning(&mut self) {
-        self.training = true;
-        self.learning.progress = 0.0;
-        self.learning.step = "waiting for its turn to learn".into();
-        if self.learning.state == LearningState::Armed {
-            self.learning.state = LearningState::Relearning;
-        }
-    }
-
     /// Frames a second over the window that ends now: falls towards zero when the camera goes silent.
     fn fps(&self, now: Duration) -> f64 {
         let Some(first) = self.arrivals.front() else { return 0.0 };
@@ -122,13 +118,52 @@ impl Facts {
     }
 }
 
+impl Watch {
+    fn new() -> Self {
+        Self {
+            problem: None,
+            segments: 0,
+            learning: LearningStatus {
+                state: LearningState::Learning,
+                progress: 0.0,
+                step: "waiting for the first frames".into(),
+                model_sha256: None,
+                learned_at: None,
+            },
+            training: false,
+            threshold: None,
+            last_score: None,
+            probability: None,
+            grid: None,
+            covers: Covers::default(),
+            regions: vec![],
+            open_event: None,
+        }
+    }
+
+    /// Learning has been asked for, and begins when its turn comes: detectors learn one after the other.
+    pub fn queue_learning(&mut self) {
+        self.training = true;
+        self.learning.progress = 0.0;
+        self.learning.step = "waiting for its turn to learn".into();
+        if self.learning.state == LearningState::Armed {
+            self.learning.state = LearningState::Relearning;
+        }
+    }
+}
+
 impl Board {
-    /// `learn` should have room for every camera.
-    pub fn new(cameras: Vec<Listed>, clock: Arc<dyn Clock>, learn: Sender<usize>) -> Self {
-        let entry = |listed| Entry { listed, facts: Mutex::new(Facts::new()) };
+    /// Of each camera, its fused detector comes after the others. `learn` should have room for every detector.
+    pub fn new(
+        cameras: Vec<Listed>,
+        detectors: Vec<Post>,
+        clock: Arc<dyn Clock>,
+        learn: Sender<usize>,
+    ) -> Self {
         Self {
             clock,
-            cameras: cameras.into_iter().map(entry).collect(),
+            cameras: cameras.into_iter().map(|listed| (listed, Mutex::new(Facts::new()))).collect(),
+            detectors: detectors.into_iter().map(|post| (post, Mutex::new(Watch::new()))).collect(),
             ready: AtomicBool::new(false),
             learn,
         }
@@ -136,7 +171,18 @@ impl Board {
 
     /// Changes, or reads, what is known of a camera.
     pub fn with<R>(&self, camera: usize, change: impl FnOnce(&mut Facts) -> R) -> R {
-        change(&mut self.cameras[camera].facts.lock().expect("nothing panics while facts are held"))
+        change(&mut self.cameras[camera].1.lock().expect("nothing panics while facts are held"))
+    }
+
+    /// Changes, or reads, what is known of a detector.
+    pub fn of<R>(&self, detector: usize, change: impl FnOnce(&mut Watch) -> R) -> R {
+        change(&mut self.detectors[detector].1.lock().expect("nothing panics while it is held"))
+    }
+
+    /// Camera and name of a detector, for people.
+    pub fn named(&self, detector: usize) -> (&CameraName, &DetectorName) {
+        let post = &self.detectors[detector].0;
+        (&self.cameras[post.camera].0.name, &post.name)
     }
 
     /// Models loaded, store open, sources started.
@@ -145,34 +191,94 @@ impl Board {
     }
 
     pub fn status(&self, camera: usize) -> CameraStatus {
-        let entry = &self.cameras[camera];
+        let listed = &self.cameras[camera].0;
         let now = self.clock.monotonic();
+        let (problem, detectors) = self.detectors_of(camera);
         self.with(camera, |facts| CameraStatus {
-            name: entry.listed.name.clone(),
-            source: entry.listed.source.clone(),
+            name: listed.name.clone(),
+            source: listed.source.clone(),
             link: facts.link,
-            problem: facts.link_problem.clone().or_else(|| facts.model_problem.clone()),
-            healthy: facts.model_problem.is_none(),
+            healthy: problem.is_none(),
+            problem: facts.link_problem.clone().or(problem),
             stream: facts.stream.clone(),
             fps: facts.fps(now),
             last_frame: facts.last_frame,
             last_frame_age: facts.arrivals.back().map(|at| now.saturating_sub(*at).as_secs_f64()),
             reconnects: facts.reconnects,
             frames: facts.frames,
-            segments: facts.segments,
-            learning: facts.learning.clone(),
-            threshold: facts.threshold,
-            last_score: facts.last_score,
-            grid: facts.grid,
-            covers: entry.listed.covers,
-            regions: facts.regions.clone(),
-            open_event: facts.open_event.clone(),
+            detectors,
         })
     }
 
-    fn find(&self, name: &str) -> Option<usize> {
-        self.cameras.iter().position(|entry| &*entry.listed.name == name)
+    /// How a camera's detectors stand, and the first trouble among them.
+    fn detectors_of(&self, camera: usize) -> (Option<String>, Vec<DetectorStatus>) {
+        let (mut problem, mut found): (Option<String>, Vec<DetectorStatus>) = (None, vec![]);
+        let own: Vec<usize> =
+            (0..self.detectors.len()).filter(|d| self.detectors[*d].0.camera == camera).collect();
+        for detector in &own {
+            let post = &self.detectors[*detector].0;
+            let status = self.of(*detector, |watch| {
+                let named = |text: String| match own[..] {
+                    [_] => text,
+                    _ => format!("detector {}: {text}", post.name),
+                };
+                problem = problem.take().or_else(|| watch.problem.clone().map(named));
+                DetectorStatus {
+                    name: post.name.clone(),
+                    method: post.method.clone(),
+                    alerts: post.alerts,
+                    segments: watch.segments,
+                    learning: match post.origin {
+                        Origin::Fused => slowest(&found),
+                        _ => watch.learning.clone(),
+                    },
+                    threshold: watch.threshold,
+                    last_score: watch.last_score,
+                    probability: watch.probability,
+                    grid: watch.grid,
+                    covers: watch.covers,
+                    regions: watch.regions.clone(),
+                    open_event: watch.open_event.clone(),
+                }
+            });
+            found.push(status);
+        }
+        (problem, found)
     }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.cameras.iter().position(|(listed, _)| &*listed.name == name)
+    }
+
+    /// Looked at and marked in one go: of two that ask at once, one is refused.
+    fn ask(&self, detector: usize) -> Result<(), LearnRefused> {
+        self.of(detector, |watch| {
+            if watch.training || watch.learning.state != LearningState::Armed {
+                return Err(LearnRefused::Busy);
+            }
+            match self.learn.try_send(detector) {
+                Ok(()) => {
+                    watch.queue_learning();
+                    Ok(())
+                }
+                Err(TrySendError::Full(_)) => Err(LearnRefused::Busy),
+                Err(TrySendError::Disconnected(_)) => {
+                    Err(LearnRefused::Impossible("the daemon is stopping".into()))
+                }
+            }
+        })
+    }
+}
+
+/// What a fused verdict waits for: the member that is least far.
+fn slowest(members: &[DetectorStatus]) -> LearningStatus {
+    let far = |s: &&DetectorStatus| (s.learning.state != LearningState::Learning, s.learning.progress);
+    let least =
+        members.iter().min_by(|a, b| far(a).partial_cmp(&far(b)).unwrap_or(std::cmp::Ordering::Equal));
+    let mut learning = least.expect("a fused verdict has members").learning.clone();
+    // It is made of several models, each with a hash and a time of its own.
+    (learning.model_sha256, learning.learned_at) = (None, None);
+    learning
 }
 
 impl Cameras for Board {
@@ -190,31 +296,23 @@ impl Cameras for Board {
         pictures.latest(max_width)
     }
 
-    fn learn(&self, camera: &str) -> Result<(), LearnRefused> {
+    fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused> {
         let camera = self.find(camera).ok_or(LearnRefused::NoSuchCamera)?;
-        if !self.cameras[camera].listed.learned {
-            let name = &self.cameras[camera].listed.name;
-            let problem = format!(
-                "camera `{name}` watches with a model file that the configuration names, and learns nothing in \
-                 place; set its `scorer` to a method such as \"diffusion\""
-            );
-            return Err(LearnRefused::Impossible(problem));
+        let wanted = |post: &Post| post.camera == camera && detector.is_none_or(|name| &*post.name == name);
+        let asked: Vec<usize> = (0..self.detectors.len()).filter(|d| wanted(&self.detectors[*d].0)).collect();
+        if asked.is_empty() {
+            return Err(LearnRefused::NoSuchDetector);
         }
-        // Looked at and marked in one go: of two that ask at once, one is refused.
-        self.with(camera, |facts| {
-            if facts.training || facts.learning.state != LearningState::Armed {
-                return Err(LearnRefused::Busy);
-            }
-            match self.learn.try_send(camera) {
-                Ok(()) => {
-                    facts.queue_learning();
-                    Ok(())
-                }
-                Err(TrySendError::Full(_)) => Err(LearnRefused::Busy),
-                Err(TrySendError::Disconnected(_)) => {
-                    Err(LearnRefused::Impossible("the daemon is stopping".into()))
-                }
-            }
+        let learns = |d: &&usize| matches!(self.detectors[**d].0.origin, Origin::Learned);
+        let outcomes: Vec<_> = asked.iter().filter(learns).map(|detector| self.ask(*detector)).collect();
+        // One that is learning already does not keep the others from it.
+        let best = outcomes.into_iter().min_by_key(Result::is_err);
+        best.unwrap_or_else(|| {
+            let (name, _) = self.named(asked[0]);
+            Err(LearnRefused::Impossible(format!(
+                "camera `{name}` watches with a model file that the configuration names, or with what others \
+                 find, and learns nothing in place; set its `scorer` to a method such as \"diffusion\""
+            )))
         })
     }
 
@@ -228,14 +326,22 @@ mod tests {
     use super::*;
     use crate::base::SimClock;
 
-    fn gate(learned: bool) -> Vec<Listed> {
-        vec![Listed { name: "gate".into(), source: "rtsp://gate".into(), covers: Covers::default(), learned }]
+    fn gate(clock: &Arc<SimClock>, learn: Sender<usize>, origins: Vec<Origin>) -> Board {
+        let post = |(i, origin): (usize, Origin)| Post {
+            camera: 0,
+            name: ["motion", "scene", "fused"][i].into(),
+            method: "toy".into(),
+            alerts: true,
+            origin,
+        };
+        let cameras = vec![Listed { name: "gate".into(), source: "rtsp://gate".into() }];
+        Board::new(cameras, origins.into_iter().enumerate().map(post).collect(), clock.clone(), learn)
     }
 
     #[test]
     fn the_measured_rate_follows_the_camera_and_falls_when_it_is_silent() {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
-        let board = Board::new(gate(true), clock.clone(), crossbeam_channel::bounded(1).0);
+        let board = gate(&clock, crossbeam_channel::bounded(1).0, vec![Origin::Learned]);
         for _ in 0..100 {
             clock.advance(Duration::from_millis(100));
             board.with(0, |facts| facts.frame(clock.now(), clock.monotonic()));
@@ -252,23 +358,48 @@ mod tests {
     fn learning_again_is_refused_while_learning() {
         let (sender, asked) = crossbeam_channel::bounded(9);
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
-        let board = Board::new(gate(true), clock.clone(), sender);
-        assert_eq!(board.learn("yard"), Err(LearnRefused::NoSuchCamera));
-        assert_eq!(board.learn("gate"), Err(LearnRefused::Busy));
-        board.with(0, |facts| facts.learning.state = LearningState::Armed);
-        assert_eq!(board.learn("gate"), Ok(()));
+        let board = gate(&clock, sender, vec![Origin::Learned, Origin::Learned]);
+        assert_eq!(board.learn("yard", None), Err(LearnRefused::NoSuchCamera));
+        assert_eq!(board.learn("gate", Some("sound")), Err(LearnRefused::NoSuchDetector));
+        assert_eq!(board.learn("gate", None), Err(LearnRefused::Busy));
+        board.of(1, |watch| watch.learning.state = LearningState::Armed);
+        assert_eq!(board.learn("gate", Some("motion")), Err(LearnRefused::Busy));
+        assert_eq!(board.learn("gate", None), Ok(()), "the one that can");
         // Though nobody has begun yet.
-        assert_eq!(board.learn("gate"), Err(LearnRefused::Busy));
-        assert_eq!(board.status(0).learning.state, LearningState::Relearning);
-        assert_eq!(asked.try_iter().collect::<Vec<_>>(), [0]);
+        assert_eq!(board.learn("gate", Some("scene")), Err(LearnRefused::Busy));
+        assert_eq!(board.status(0).detectors[1].learning.state, LearningState::Relearning);
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]
     fn a_camera_whose_model_is_given_learns_nothing() {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
-        let board = Board::new(gate(false), clock, crossbeam_channel::bounded(1).0);
-        board.with(0, |facts| facts.learning.state = LearningState::Armed);
-        let refused = board.learn("gate").expect_err("refused").to_string();
+        let board = gate(&clock, crossbeam_channel::bounded(1).0, vec![Origin::File]);
+        board.of(0, |watch| watch.learning.state = LearningState::Armed);
+        let refused = board.learn("gate", None).expect_err("refused").to_string();
         assert!(refused.contains("model file") && refused.contains("`scorer`"), "{refused}");
+    }
+
+    #[test]
+    fn a_fused_verdict_is_armed_when_all_its_members_are() {
+        let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
+        let origins = vec![Origin::Learned, Origin::File, Origin::Fused];
+        let board = gate(&clock, crossbeam_channel::bounded(1).0, origins);
+        let fused = || board.status(0).detectors[2].learning.clone();
+        board.of(1, |watch| watch.learning.state = LearningState::Armed);
+        board.of(0, |watch| watch.learning.progress = 0.3);
+        assert_eq!((fused().state, fused().progress), (LearningState::Learning, 0.3));
+        board.of(0, |watch| watch.learning.state = LearningState::Armed);
+        assert_eq!(fused().state, LearningState::Armed);
+    }
+
+    #[test]
+    fn trouble_names_its_detector_where_there_are_several() {
+        let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
+        let board = gate(&clock, crossbeam_channel::bounded(1).0, vec![Origin::Learned, Origin::File]);
+        assert!(board.status(0).healthy);
+        board.of(1, |watch| watch.problem = Some("broken".into()));
+        let status = board.status(0);
+        assert_eq!((status.healthy, status.problem.as_deref()), (false, Some("detector scene: broken")));
     }
 }

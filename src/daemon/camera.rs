@@ -1,13 +1,13 @@
 //! A camera's thread: keeps it connected, cuts its frames into segments, says on the board how it fares.
 
-use super::board::{Board, Facts};
+use super::board::{Board, Watch};
 use super::lane::SegmentLane;
 use super::stop::Stop;
 use crate::api::{Bus, LearningState, LinkState};
 use crate::base::{CameraName, Clock};
-use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind};
+use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp};
 use crate::segment::{SEGMENT_FRAMES, Segmenter};
-use crate::telemetry::{CameraMetrics, DropReason, SkipReason};
+use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,23 +15,35 @@ use std::time::Duration;
 pub struct CameraThread {
     pub camera: usize,
     pub name: CameraName,
-    pub spec: FrameSpec,
+    /// What the extractors want.
+    pub views: Vec<FrameSpec>,
     pub stall_after: Duration,
     /// Segments are dropped when the machine is too slow; those of a recording played as fast as possible wait.
     pub keeps_pace: bool,
-    pub segmenter: Segmenter,
+    pub feeds: Vec<FeedCutter>,
     pub lane: Arc<SegmentLane>,
     pub board: Arc<Board>,
     pub bus: Arc<Bus>,
     pub metrics: CameraMetrics,
+    /// The camera's detectors.
+    pub detectors: Vec<usize>,
     pub clock: Arc<dyn Clock>,
     pub stop: Stop,
+}
+
+/// Cuts the frames of a view into the segments of a feed.
+pub struct FeedCutter {
+    pub feed: usize,
+    pub view: usize,
+    pub segmenter: Segmenter,
+    /// Of the detectors that live on it.
+    pub metrics: Vec<DetectorMetrics>,
 }
 
 impl CameraThread {
     /// Runs until the stop, or until a recording has ended.
     pub fn run(mut self, mut source: Box<dyn Source>) {
-        let link = Link::new(self.spec.clone(), self.stall_after, self.clock.clone());
+        let link = Link::new(self.views.clone(), self.stall_after, self.clock.clone());
         let stop = self.stop.flag();
         link.run(&mut *source, &stop, &mut |event| self.hear(event));
     }
@@ -92,31 +104,41 @@ impl CameraThread {
     }
 
     fn take(&mut self, frame: Frame) {
-        let stamp = frame.stamp;
-        self.metrics.frame(stamp.wall.as_microsecond() as f64 / 1e6);
-        self.board.with(self.camera, |facts| facts.frame(stamp.wall, stamp.received));
-        let Some(segment) = self.segmenter.push(frame) else { return };
-        while !self.keeps_pace && !self.may_go_on() {
-            if self.stop.requested() {
-                return;
-            }
+        let Stamp { wall, received, .. } = frame.stamp;
+        // The same moment comes once for each view; it counts as one frame.
+        if frame.view == 0 {
+            self.metrics.frame(wall.as_microsecond() as f64 / 1e6);
+            self.board.with(self.camera, |facts| facts.frame(wall, received));
         }
-        if self.lane.push(self.camera, segment).is_some() {
-            self.metrics.skipped(SkipReason::QueueFull);
-            self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
+        for number in 0..self.feeds.len() {
+            let cutter = &mut self.feeds[number];
+            if cutter.view != frame.view {
+                continue;
+            }
+            let Some(segment) = cutter.segmenter.push(frame.clone()) else { continue };
+            let feed = cutter.feed;
+            while !self.keeps_pace && !self.may_go_on(feed) {
+                if self.stop.requested() {
+                    return;
+                }
+            }
+            if self.lane.push(feed, segment).is_some() {
+                self.feeds[number].metrics.iter().for_each(|m| m.skipped(SkipReason::QueueFull));
+                self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
+            }
         }
     }
 
     /// Waits for room for a recording's next segment, and while its first model is made: a recording can
     /// wait, so nothing of it has to go by unjudged. False when there is reason to wait on.
-    fn may_go_on(&self) -> bool {
+    fn may_go_on(&self, feed: usize) -> bool {
         let wait = Duration::from_millis(100);
         let in_the_making =
-            |facts: &mut Facts| facts.training && facts.learning.state == LearningState::Learning;
-        if self.board.with(self.camera, in_the_making) {
+            |watch: &mut Watch| watch.training && watch.learning.state == LearningState::Learning;
+        if self.detectors.iter().any(|detector| self.board.of(*detector, in_the_making)) {
             self.clock.sleep(wait);
             return false;
         }
-        self.lane.wait_for_room(self.camera, wait)
+        self.lane.wait_for_room(feed, wait)
     }
 }

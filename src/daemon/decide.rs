@@ -5,19 +5,21 @@
 //! most, so that one camera's picture does not delay another's alert. An update's map is told once the picture it
 //! belongs to is there.
 
-use super::board::Board;
+use super::board::{Board, Watch};
+use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
-use crate::alert::{Change, Event, Map, Observation, Report, Tracker, snapshot};
+use crate::alert::{Change, Event, Map, ModelRef, Observation, Report, Tracker, snapshot};
 use crate::api::{Bus, LearningState};
-use crate::base::{CameraName, Clock};
-use crate::infer::Covers;
+use crate::base::{CameraName, Clock, DetectorName};
+use crate::config::FUSED;
+use crate::infer::{Covers, Grid};
 use crate::score::Score;
 use crate::segment::Segment;
 use crate::store::{FeatureRing, ScoreRow, Store, StoreError};
-use crate::telemetry::{CameraMetrics, Metrics, SkipReason, Stage};
-use crate::threshold::Verdict;
+use crate::telemetry::{DetectorMetrics, Metrics, SkipReason, Stage};
+use crate::threshold::{Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,48 +32,84 @@ const RETAIN_EVERY: Duration = Duration::from_secs(600);
 /// Pixels across an event's picture.
 const SNAPSHOT_WIDTH: u32 = 1280;
 
-/// What the desk keeps of one camera.
+/// What the desk keeps of one detector.
 pub struct Seat {
-    pub name: CameraName,
-    pub tracker: Tracker,
-    pub metrics: CameraMetrics,
+    pub camera: usize,
+    pub camera_name: CameraName,
+    pub name: DetectorName,
+    /// `None` for one whose verdicts only are fused with others'.
+    pub tracker: Option<Tracker>,
+    pub metrics: DetectorMetrics,
     pub covers: Covers,
-    /// Where the features go; `None` for a camera whose model is given.
-    pub ring: Option<FeatureRing>,
+    /// Learns in place.
+    pub learns: bool,
     /// Segments to see before the first learning, and before another attempt where one failed ...
     pub enough: usize,
     /// ... and how many of them are still to come.
     pub to_see: usize,
+    /// The last score could not be used; said once, not at every segment.
+    pub troubled: bool,
+}
+
+/// What the desk keeps of one feed: the features that its detectors learn from.
+pub struct Memory {
+    pub detectors: Vec<usize>,
+    /// `None` where no detector learns in place.
+    pub ring: Option<FeatureRing>,
     /// The newest stream's run, and the wall time of its presentation time 0, seconds since 1970.
     pub run: Option<(u64, f64)>,
     /// Frames from the start of one segment that is learned from to that of the next ...
     pub apart: u64,
     /// ... and run and first frame of the newest one.
     pub remembered: Option<(u64, u64)>,
-    /// The last score could not be used; said once, not at every segment.
+    /// The last features could not be kept; said once.
     pub troubled: bool,
+}
+
+impl Memory {
+    /// Segments that are remembered.
+    pub fn len(&self) -> usize {
+        self.ring.as_ref().map_or(0, FeatureRing::len)
+    }
 }
 
 /// The stage itself.
 pub struct Desk {
+    /// Of each detector.
     pub seats: Vec<Seat>,
+    /// Of each feed.
+    pub memories: Vec<Memory>,
+    pub fusings: Vec<Fusing>,
     pub store: Arc<Store>,
     pub bus: Arc<Bus>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
-    /// Asks for a camera to be learned.
+    /// Asks for a detector to be learned.
     pub learn: Sender<usize>,
     pub keep: Duration,
     pub timeline: Vec<ScoreRow>,
-    /// Pictures that wait to be drawn, one a camera at most.
+    /// Pictures that wait to be drawn, one a detector at most.
     pub drawings: VecDeque<Drawing>,
     pub pulse: Pulse,
 }
 
+/// What a detector, or several together, made of a segment.
+struct Finding<'a> {
+    segment: &'a Segment,
+    score: &'a Score,
+    /// Of normal life giving a score as high.
+    probability: f64,
+    threshold: Threshold,
+    method: &'a str,
+    model: &'a ModelRef,
+    grid: Grid,
+    covers: Covers,
+}
+
 /// A picture still to be drawn for an event.
 pub struct Drawing {
-    camera: usize,
+    detector: usize,
     event: Event,
     /// Presentation time of what the picture shows.
     at: Duration,
@@ -111,101 +149,169 @@ impl Desk {
                 retained = now.max(Duration::from_nanos(1));
             }
         }
-        for camera in 0..self.seats.len() {
-            if let Some(report) = self.seats[camera].tracker.finish() {
-                self.publish(camera, report, None);
+        for detector in 0..self.seats.len() {
+            if let Some(report) = self.seats[detector].tracker.as_mut().and_then(Tracker::finish) {
+                self.publish(detector, report, None);
             }
-            self.draw_for(camera);
+            self.draw_for(detector);
         }
         self.write_timeline();
     }
 
     fn take(&mut self, scored: Scored) {
-        let Scored { camera, segment, features, score } = scored;
+        let Scored { feed, segment, features, scores } = scored;
         let began = Instant::now();
-        self.board.with(camera, |facts| facts.segments += 1);
-        match (&features, score) {
-            (Err(error), _) => self.trouble(camera, SkipReason::Model, error.to_string()),
-            (Ok(_), Some((Err(error), _))) => self.trouble(camera, SkipReason::Model, error.to_string()),
-            (Ok(_), None) => self.seats[camera].metrics.skipped(SkipReason::Learning),
-            (Ok(_), Some((Ok(score), arming))) => self.judge(camera, &segment, &score, &arming),
+        for (place, score) in scores.into_iter().enumerate() {
+            let detector = self.memories[feed].detectors[place];
+            self.board.of(detector, |watch| watch.segments += 1);
+            match (&features, score) {
+                (Err(error), _) => self.trouble(detector, SkipReason::Model, error.to_string()),
+                (Ok(_), Some((Err(error), _))) => {
+                    self.trouble(detector, SkipReason::Model, error.to_string());
+                }
+                (Ok(_), None) => self.seats[detector].metrics.skipped(SkipReason::Learning),
+                (Ok(_), Some((Ok(score), arming))) => self.look(detector, &segment, &score, &arming),
+            }
         }
+        self.fuse(feed, &segment);
         self.metrics.stage(Stage::Decide, began.elapsed());
         if let Ok(features) = features {
-            self.remember(camera, &segment, &features);
+            self.remember(feed, &segment, &features);
         }
     }
 
-    /// A score against its threshold, and what follows.
-    fn judge(&mut self, camera: usize, segment: &Segment, score: &Score, arming: &Arming) {
-        let verdict = if score.is_finite() { arming.threshold.judge(score.value) } else { Verdict::Invalid };
-        let seat = &mut self.seats[camera];
+    /// A detector's score of a segment.
+    fn look(&mut self, detector: usize, segment: &Segment, score: &Score, arming: &Arming) {
+        let (probability, covers) = (arming.tail.probability(score.value), self.seats[detector].covers);
+        let usable = self.judge(
+            detector,
+            &Finding {
+                segment,
+                score,
+                probability,
+                threshold: arming.threshold,
+                method: &arming.method,
+                model: &arming.model,
+                grid: arming.grid,
+                covers,
+            },
+        );
+        if usable {
+            for fusing in &mut self.fusings {
+                fusing.hear(detector, segment, score, probability, arming, covers);
+            }
+        }
+    }
+
+    /// What the camera's detectors say together, at each segment of the feed that leads them.
+    fn fuse(&mut self, feed: usize, segment: &Segment) {
+        for number in 0..self.fusings.len() {
+            let fusing = &self.fusings[number];
+            if fusing.leader != feed {
+                continue;
+            }
+            let (detector, spoken) = (fusing.detector, fusing.speak(segment));
+            self.board.of(detector, |watch| watch.segments += 1);
+            let Some(fused) = spoken else {
+                self.seats[detector].metrics.skipped(SkipReason::Learning);
+                continue;
+            };
+            self.board.of(detector, |watch| watch.threshold = Some(fused.threshold));
+            let finding = Finding {
+                segment,
+                score: &fused.score,
+                probability: fused.probability,
+                threshold: fused.threshold,
+                method: FUSED,
+                model: &fused.model,
+                grid: fused.grid,
+                covers: fused.covers,
+            };
+            self.judge(detector, &finding);
+        }
+    }
+
+    /// A score against its threshold, and what follows; false where the score cannot be used.
+    fn judge(&mut self, detector: usize, found: &Finding) -> bool {
+        let Finding { segment, score, threshold, .. } = *found;
+        let verdict = if score.is_finite() { threshold.judge(score.value) } else { Verdict::Invalid };
         if verdict == Verdict::Invalid {
             let problem = "the model gives scores that are not finite (learn the camera again)";
-            self.trouble(camera, SkipReason::NotFinite, problem.into());
-            return;
+            self.trouble(detector, SkipReason::NotFinite, problem.into());
+            return false;
         }
-        let limit = arming.threshold;
-        seat.metrics.scored(f64::from(score.value), limit.mu, limit.sigma, limit.k);
+        let seat = &mut self.seats[detector];
+        let Threshold { mu, sigma, k } = threshold;
+        seat.metrics.scored(f64::from(score.value), found.probability, mu, sigma, k);
         seat.troubled = false;
-        self.board.with(camera, |facts| {
-            facts.model_problem = None;
-            facts.last_score = Some(score.value);
-            facts.grid = Some(arming.grid);
-            facts.regions.clone_from(&score.regions);
+        self.board.of(detector, |watch| {
+            watch.problem = None;
+            watch.last_score = Some(score.value);
+            watch.probability = Some(found.probability);
+            watch.grid = Some(found.grid);
+            watch.covers = found.covers;
+            watch.regions.clone_from(&score.regions);
         });
-        let reports = seat.tracker.observe(&Observation {
+        let observation = Observation {
             segment,
             score,
+            probability: found.probability,
             verdict,
-            threshold: arming.threshold,
-            scorer: &arming.method,
-            model: &arming.model,
-            grid: arming.grid,
-            covers: seat.covers,
-        });
-        for report in reports {
-            self.publish(camera, report, Some(segment));
+            threshold,
+            scorer: found.method,
+            model: found.model,
+            grid: found.grid,
+            covers: found.covers,
+        };
+        let reports = seat.tracker.as_mut().map(|tracker| tracker.observe(&observation));
+        for report in reports.into_iter().flatten() {
+            self.publish(detector, report, Some(segment));
         }
-        let name = self.seats[camera].name.clone();
-        let row =
-            ScoreRow { camera: name, time: segment.end.wall, score: score.value, threshold: limit.limit() };
-        self.bus.score(&row.camera, row.time, row.score, &limit);
+        let seat = &self.seats[detector];
+        let row = ScoreRow {
+            camera: seat.camera_name.clone(),
+            detector: seat.name.clone(),
+            time: segment.end.wall,
+            score: score.value,
+            threshold: threshold.limit(),
+        };
+        self.bus.score(&row, found.probability);
         self.timeline.push(row);
+        true
     }
 
     /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one
     /// that the report is of, if any.
-    fn publish(&mut self, camera: usize, report: Report, segment: Option<&Segment>) {
+    fn publish(&mut self, detector: usize, report: Report, segment: Option<&Segment>) {
         // An event is told in its order.
-        self.draw_for(camera);
+        self.draw_for(detector);
         let Report { change, event, new_picture } = report;
         let pictured = segment.filter(|_| new_picture);
         let told = change != Change::Update || pictured.is_none();
         if told {
-            self.keep_and_tell(camera, change, &event);
+            self.keep_and_tell(detector, change, &event);
         }
         let open = event.end_time.is_none();
-        self.board.with(camera, |facts| facts.open_event = open.then(|| event.id.clone()));
+        self.board.of(detector, |watch| watch.open_event = open.then(|| event.id.clone()));
         if change == Change::New {
             if let Some(segment) = segment {
                 self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
             }
-            let seat = &self.seats[camera];
+            let seat = &self.seats[detector];
             seat.metrics.alert(event.severity.into());
             tracing::info!(
-                camera = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
+                camera = %seat.camera_name, detector = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
             );
         }
         if let Some(segment) = pictured {
             // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
             let at = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
             let patience = self.seats.len();
-            self.drawings.push_back(Drawing { camera, event, at, told, patience });
+            self.drawings.push_back(Drawing { detector, event, at, told, patience });
         }
     }
 
-    /// Draws what has waited for a score of every other camera.
+    /// Draws what has waited for a score of every other detector.
     fn draw_what_is_due(&mut self) {
         self.drawings.iter_mut().for_each(|drawing| drawing.patience -= 1);
         while self.drawings.front().is_some_and(|drawing| drawing.patience == 0) {
@@ -214,27 +320,27 @@ impl Desk {
         }
     }
 
-    /// Draws what waits for a camera.
-    fn draw_for(&mut self, camera: usize) {
-        if let Some(waiting) = self.drawings.iter().position(|drawing| drawing.camera == camera) {
+    /// Draws what waits for a detector.
+    fn draw_for(&mut self, detector: usize) {
+        if let Some(waiting) = self.drawings.iter().position(|drawing| drawing.detector == detector) {
             let drawing = self.drawings.remove(waiting).expect("it is there");
             self.draw(drawing);
         }
     }
 
     fn draw(&mut self, drawing: Drawing) {
-        let Drawing { camera, mut event, at, told, .. } = drawing;
-        let drawn = self.picture(camera, &event, at);
+        let Drawing { detector, mut event, at, told, .. } = drawing;
+        let drawn = self.picture(detector, &event, at);
         event.has_snapshot |= drawn;
         if drawn || !told {
-            self.keep_and_tell(camera, Change::Update, &event);
+            self.keep_and_tell(detector, Change::Update, &event);
         }
     }
 
     /// Writes the picture of an event's map; whether there is one now.
-    fn picture(&mut self, camera: usize, event: &Event, at: Duration) -> bool {
+    fn picture(&mut self, detector: usize, event: &Event, at: Duration) -> bool {
         let began = Instant::now();
-        let taken = self.board.with(camera, |facts| facts.pictures.clone());
+        let taken = self.board.with(self.seats[detector].camera, |facts| facts.pictures.clone());
         let Some(picture) = taken.and_then(|pictures| pictures.at(at, SNAPSHOT_WIDTH)) else {
             return false;
         };
@@ -249,79 +355,89 @@ impl Desk {
         });
         self.metrics.stage(Stage::Snapshot, began.elapsed());
         match written {
-            Ok(()) => self.seats[camera].tracker.has_snapshot(&event.id),
+            Ok(()) => {
+                let tracker = self.seats[detector].tracker.as_mut();
+                tracker.into_iter().for_each(|tracker| tracker.has_snapshot(&event.id));
+            }
             Err(ref problem) => tracing::warn!(event = %event.id, "no picture for this alert: {problem}"),
         }
         written.is_ok()
     }
 
-    fn keep_and_tell(&self, camera: usize, change: Change, event: &Event) {
+    fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
         let kept = self.store.put_event(event);
         self.metrics.delivery(crate::telemetry::Sink::Store, kept.is_ok());
         if let Err(error) = kept {
             // An alert that cannot be kept is still worth telling.
-            self.store_problem(camera, &error);
+            self.store_problem(detector, &error);
         }
         self.bus.alert(change, event);
         self.metrics.delivery(crate::telemetry::Sink::Stream, true);
     }
 
-    fn store_problem(&self, camera: usize, error: &StoreError) {
-        tracing::error!(camera = %self.seats[camera].name, "cannot keep an alert: {error}");
-        self.board.with(camera, |facts| facts.model_problem = Some(error.to_string()));
+    fn store_problem(&self, detector: usize, error: &StoreError) {
+        tracing::error!(camera = %self.seats[detector].camera_name, "cannot keep an alert: {error}");
+        self.board.of(detector, |watch| watch.problem = Some(error.to_string()));
     }
 
-    fn trouble(&mut self, camera: usize, reason: SkipReason, problem: String) {
-        let seat = &mut self.seats[camera];
+    fn trouble(&mut self, detector: usize, reason: SkipReason, problem: String) {
+        let seat = &mut self.seats[detector];
         seat.metrics.skipped(reason);
         if !seat.troubled {
-            tracing::error!(camera = %seat.name, "{problem}");
+            tracing::error!(camera = %seat.camera_name, detector = %seat.name, "{problem}");
         }
         seat.troubled = true;
-        self.board.with(camera, |facts| facts.model_problem = Some(problem));
+        self.board.of(detector, |watch| watch.problem = Some(problem));
     }
 
-    /// Features into the ring; when enough were seen, the camera is learned.
-    fn remember(&mut self, camera: usize, segment: &Segment, features: &crate::features::Features) {
-        let seat = &mut self.seats[camera];
-        let Some(ring) = &mut seat.ring else { return };
+    /// Features into the ring; when enough were seen, the detectors are learned.
+    fn remember(&mut self, feed: usize, segment: &Segment, features: &crate::features::Features) {
+        let memory = &mut self.memories[feed];
+        let Some(ring) = &mut memory.ring else { return };
         let (run, start) = (segment.run, segment.start.seq);
-        if seat.remembered.is_some_and(|(of, newest)| of == run && start < newest + seat.apart) {
+        if memory.remembered.is_some_and(|(of, newest)| of == run && start < newest + memory.apart) {
             return;
         }
-        seat.remembered = Some((run, start));
+        memory.remembered = Some((run, start));
         // By the stream's own clock since its run began: a recording played fast is learned from like a live
         // camera, whose segments lie as far apart as they look.
         let pts = segment.end.pts.as_secs_f64();
         let arrived = segment.end.wall.as_microsecond() as f64 / 1e6;
         let begins = (segment.run, arrived - pts);
-        let run = seat.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);
-        seat.run = Some(run);
+        let run = memory.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);
+        memory.run = Some(run);
         if let Err(error) = ring.append(run.1 + pts, segment.run, features) {
-            if !seat.troubled {
-                tracing::error!(camera = %seat.name, "cannot keep features to learn from: {error}");
+            if !memory.troubled {
+                let camera = &self.seats[memory.detectors[0]].camera_name;
+                tracing::error!(%camera, "cannot keep features to learn from: {error}");
             }
-            seat.troubled = true;
+            memory.troubled = true;
             return;
         }
-        // Only the first learning waits for enough to be seen; later ones are asked for.
-        let watching = self
-            .board
-            .with(camera, |facts| facts.learning.state == LearningState::Learning && !facts.training);
-        if !watching {
+        memory.troubled = false;
+        for detector in memory.detectors.clone() {
+            self.see(detector);
+        }
+    }
+
+    /// A further segment was remembered. Only the first learning waits for enough of them; later ones are asked for.
+    fn see(&mut self, detector: usize) {
+        let seat = &mut self.seats[detector];
+        let watching = |watch: &mut Watch| watch.learning.state == LearningState::Learning && !watch.training;
+        if !seat.learns || !self.board.of(detector, watching) {
             return;
         }
         seat.to_see = seat.to_see.saturating_sub(1);
         let progress = 1.0 - seat.to_see as f64 / seat.enough as f64;
-        self.board.with(camera, |facts| {
-            facts.learning.progress = progress;
-            facts.learning.step = "watching normal life".into();
+        self.board.of(detector, |watch| {
+            watch.learning.progress = progress;
+            watch.learning.step = "watching normal life".into();
         });
         if seat.to_see == 0 {
             seat.to_see = seat.enough;
-            self.board.with(camera, |facts| {
-                if self.learn.try_send(camera).is_ok() {
-                    facts.queue_learning();
+            self.board.of(detector, |watch| {
+                if self.learn.try_send(detector).is_ok() {
+                    watch.queue_learning();
                 }
             });
         }
@@ -341,9 +457,10 @@ impl Desk {
 
     /// Events of cameras that have gone silent end by the clock.
     fn let_time_pass(&mut self, now: Duration) {
-        for camera in 0..self.seats.len() {
-            if let Some(report) = self.seats[camera].tracker.tick(now) {
-                self.publish(camera, report, None);
+        for detector in 0..self.seats.len() {
+            if let Some(report) = self.seats[detector].tracker.as_mut().and_then(|tracker| tracker.tick(now))
+            {
+                self.publish(detector, report, None);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The extractor workers: each owns single-thread ONNX sessions and serves the cameras in turn.
+//! The extractor workers: each owns single-thread ONNX sessions and serves the feeds in turn.
 
 use super::lane::{LaneSender, SegmentLane};
 use super::pulse::Pulse;
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 /// What an extractor made of one segment.
 pub struct Extracted {
-    pub camera: usize,
+    pub feed: usize,
     pub segment: Segment,
-    /// The error is told to the camera's health; the segment is then lost, and counted.
+    /// The error is told to the detectors' health; the segment is then lost, and counted.
     pub features: Result<Features, InferError>,
 }
 
-/// Runs until the lane is told to stop and empty. `extractors[which[camera]]` serves a camera.
+/// Runs until the lane is told to stop and empty. `extractors[which[feed]]` serves a feed.
 pub fn work(
     lane: &SegmentLane,
     extractors: &mut [Box<dyn Extractor>],
@@ -29,18 +29,18 @@ pub fn work(
     let waiting = metrics.queue(Queue::Segments);
     loop {
         pulse.beat();
-        let Some((camera, segment)) = lane.take(Duration::from_millis(200)) else {
+        let Some((feed, segment)) = lane.take(Duration::from_millis(200)) else {
             if finished() {
                 return;
             }
             continue;
         };
         let began = Instant::now();
-        let features = extractors[which[camera]].extract(&[&segment]).map(|mut batch| batch.remove(0));
+        let features = extractors[which[feed]].extract(&[&segment]).map(|mut batch| batch.remove(0));
         metrics.stage(Stage::Extract, began.elapsed());
         waiting.depth(lane.depth());
-        let alive = next.send(Extracted { camera, segment, features }, &|| pulse.beat());
-        lane.done(camera);
+        let alive = next.send(Extracted { feed, segment, features }, &|| pulse.beat());
+        lane.done(feed);
         if !alive {
             return;
         }

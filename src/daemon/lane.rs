@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Segments that may wait for one camera. Older ones are worthless by the time they would be reached.
+/// Segments that may wait for one feed. Older ones are worthless by the time they would be reached.
 pub const SEGMENTS_WAITING: usize = 4;
 
 /// camera threads -> extractor workers. **When full, a live camera's oldest segment is dropped**, so that a
 /// machine that is too slow sees the present; **a recording waits** until there is room.
 ///
-/// Each camera has a short queue of its own, and one token in the shared channel while that queue holds
-/// anything. A worker that takes a token serves one segment and hands the token back: cameras are served in
-/// turn, and the segments of one camera are never in two workers at once, so they stay in order.
+/// Each feed has a short queue of its own, and one token in the shared channel while that queue holds
+/// anything. A worker that takes a token serves one segment and hands the token back: feeds are served in
+/// turn, and the segments of one feed are never in two workers at once, so they stay in order.
 pub struct SegmentLane {
     queues: Vec<(Mutex<Queue>, Condvar)>,
     tokens: (Sender<usize>, Receiver<usize>),
@@ -24,68 +24,68 @@ pub struct SegmentLane {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Segment>,
-    /// The camera's token is in the channel or with a worker.
+    /// The feed's token is in the channel or with a worker.
     scheduled: bool,
 }
 
 impl SegmentLane {
-    pub fn new(cameras: usize) -> Self {
-        Self { queues: (0..cameras).map(|_| Default::default()).collect(), tokens: bounded(cameras.max(1)) }
+    pub fn new(feeds: usize) -> Self {
+        Self { queues: (0..feeds).map(|_| Default::default()).collect(), tokens: bounded(feeds.max(1)) }
     }
 
-    /// Appends a camera's segment; gives back the one that had to go for it.
-    pub fn push(&self, camera: usize, segment: Segment) -> Option<Segment> {
-        let mut queue = self.lock(camera);
+    /// Appends a feed's segment; gives back the one that had to go for it.
+    pub fn push(&self, feed: usize, segment: Segment) -> Option<Segment> {
+        let mut queue = self.lock(feed);
         let dropped = if queue.waiting.len() == SEGMENTS_WAITING { queue.waiting.pop_front() } else { None };
         queue.waiting.push_back(segment);
         if !queue.scheduled {
             queue.scheduled = true;
-            self.hand_in(camera);
+            self.hand_in(feed);
         }
         dropped
     }
 
     /// Waits up to `timeout` for room for a further segment of a recording; false when there is none yet.
-    pub fn wait_for_room(&self, camera: usize, timeout: Duration) -> bool {
+    pub fn wait_for_room(&self, feed: usize, timeout: Duration) -> bool {
         let full = |queue: &mut Queue| queue.waiting.len() == SEGMENTS_WAITING;
-        let queue = self.lock(camera);
-        let (mut queue, _) = self.queues[camera]
+        let queue = self.lock(feed);
+        let (mut queue, _) = self.queues[feed]
             .1
             .wait_timeout_while(queue, timeout, full)
             .expect("nothing panics while it is held");
         !full(&mut queue)
     }
 
-    /// Waits for the next camera in turn. The caller gives its token back with [`SegmentLane::done`].
+    /// Waits for the next feed in turn. The caller gives its token back with [`SegmentLane::done`].
     pub fn take(&self, timeout: Duration) -> Option<(usize, Segment)> {
-        let camera = self.tokens.1.recv_timeout(timeout).ok()?;
-        let segment = self.lock(camera).waiting.pop_front();
-        self.queues[camera].1.notify_one();
-        Some((camera, segment.expect("a token means that a segment waits")))
+        let feed = self.tokens.1.recv_timeout(timeout).ok()?;
+        let segment = self.lock(feed).waiting.pop_front();
+        self.queues[feed].1.notify_one();
+        Some((feed, segment.expect("a token means that a segment waits")))
     }
 
-    /// The segment taken has been passed on: the camera's next one may be taken.
-    pub fn done(&self, camera: usize) {
-        let mut queue = self.lock(camera);
+    /// The segment taken has been passed on: the feed's next one may be taken.
+    pub fn done(&self, feed: usize) {
+        let mut queue = self.lock(feed);
         if queue.waiting.is_empty() {
             queue.scheduled = false;
         } else {
-            self.hand_in(camera);
+            self.hand_in(feed);
         }
     }
 
-    /// Segments waiting, all cameras together.
+    /// Segments waiting, all feeds together.
     pub fn depth(&self) -> usize {
-        (0..self.queues.len()).map(|camera| self.lock(camera).waiting.len()).sum()
+        (0..self.queues.len()).map(|feed| self.lock(feed).waiting.len()).sum()
     }
 
-    fn hand_in(&self, camera: usize) {
-        // One token a camera and as many places as cameras: there is always room.
-        self.tokens.0.try_send(camera).expect("each camera has one token and one place for it");
+    fn hand_in(&self, feed: usize) {
+        // One token a feed and as many places as feeds: there is always room.
+        self.tokens.0.try_send(feed).expect("each feed has one token and one place for it");
     }
 
-    fn lock(&self, camera: usize) -> std::sync::MutexGuard<'_, Queue> {
-        self.queues[camera].0.lock().expect("nothing panics while a queue is held")
+    fn lock(&self, feed: usize) -> std::sync::MutexGuard<'_, Queue> {
+        self.queues[feed].0.lock().expect("nothing panics while a queue is held")
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn taken(lane: &SegmentLane) -> Option<(usize, u64)> {
-        lane.take(Duration::ZERO).map(|(camera, segment)| (camera, segment.index))
+        lane.take(Duration::ZERO).map(|(feed, segment)| (feed, segment.index))
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
             assert!(lane.push(0, segment(index)).is_none());
         }
         assert_eq!(lane.push(0, segment(4)).map(|s| s.index), Some(0));
-        assert!(lane.push(1, segment(9)).is_none(), "another camera's queue is its own");
+        assert!(lane.push(1, segment(9)).is_none(), "another feed's queue is its own");
         assert_eq!(lane.depth(), 5);
         assert_eq!(taken(&lane), Some((0, 1)));
     }
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn cameras_take_turns_and_one_camera_is_with_one_worker_only() {
+    fn feeds_take_turns_and_one_feed_is_with_one_worker_only() {
         let lane = SegmentLane::new(2);
         lane.push(0, segment(0));
         lane.push(0, segment(1));
         lane.push(1, segment(0));
         assert_eq!(taken(&lane), Some((0, 0)));
         assert_eq!(taken(&lane), Some((1, 0)));
-        assert_eq!(taken(&lane), None, "camera 0 waits for its first segment to be done");
+        assert_eq!(taken(&lane), None, "feed 0 waits for its first segment to be done");
         lane.done(0);
         lane.done(1);
         assert_eq!(taken(&lane), Some((0, 1)));

@@ -1,4 +1,4 @@
-//! Learning in place: one camera at a time, in a low-priority process of its own.
+//! Learning in place: one detector at a time, in a low-priority process of its own.
 //!
 //! A process rather than a thread: its priority is its own, its memory goes back to the machine when it ends,
 //! and nothing that happens in it can take the watching down.
@@ -9,7 +9,7 @@ use super::scoring::{Arm, Armed};
 use super::stop::Stop;
 use crate::alert::ModelRef;
 use crate::api::LearningState;
-use crate::base::{CameraName, Clock, Timestamp};
+use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Method;
 use crate::infer::Manifest;
 use crate::score::{OnnxScorer, Scorer};
@@ -26,9 +26,10 @@ use std::time::Duration;
 /// Niceness of the learning process: watching comes first.
 const NICE: &str = "15";
 
-/// What learning needs to know of a camera.
+/// What learning needs to know of a detector.
 pub struct Pupil {
-    pub name: CameraName,
+    pub camera: CameraName,
+    pub detector: DetectorName,
     /// The feature ring to learn from.
     pub ring: PathBuf,
     /// The model in force.
@@ -47,7 +48,7 @@ pub struct Pupil {
 /// The supervisor of all learning.
 pub struct Supervisor {
     pub pupils: Vec<Pupil>,
-    /// Cameras to learn: from the desk (enough seen) and from the API (asked).
+    /// Detectors to learn: from the desk (enough seen) and from the API (asked).
     pub asked: Receiver<usize>,
     pub arms: Sender<Arm>,
     pub board: Arc<Board>,
@@ -68,105 +69,107 @@ struct Line {
 }
 
 impl Supervisor {
-    /// Loads the models that there are. Cameras without one learn when enough was seen.
+    /// Loads the models that there are. Detectors without one learn when enough was seen.
     ///
     /// # Errors
     /// When a model file that the configuration names cannot be used.
     pub fn arm_at_start(&self) -> anyhow::Result<()> {
-        for (camera, pupil) in self.pupils.iter().enumerate() {
+        for (detector, pupil) in self.pupils.iter().enumerate() {
             if pupil.in_place.is_some() && !pupil.model.exists() {
-                self.publish(camera);
+                self.publish(detector);
                 continue;
             }
             match load(&pupil.model, pupil) {
-                Ok(armed) => self.arm(camera, armed, modified(&pupil.model)),
+                Ok(armed) => self.arm(detector, armed, modified(&pupil.model)),
                 Err(problem) if pupil.in_place.is_some() => {
-                    tracing::warn!(camera = %pupil.name, "learning anew: {problem}");
-                    self.publish(camera);
+                    tracing::warn!(camera = %pupil.camera, detector = %pupil.detector, "learning anew: {problem}");
+                    self.publish(detector);
                 }
-                Err(problem) => anyhow::bail!("camera {}: {problem}", pupil.name),
+                Err(problem) => {
+                    anyhow::bail!("detector {} of camera {}: {problem}", pupil.detector, pupil.camera)
+                }
             }
         }
         Ok(())
     }
 
-    /// Learns whatever is asked, one camera after the other, until the stop.
+    /// Learns whatever is asked, one detector after the other, until the stop.
     pub fn run(&self) {
         let mut learned_at: Vec<Duration> = self.pupils.iter().map(|_| self.clock.monotonic()).collect();
         while !self.stop.requested() {
             self.pulse.beat();
-            let camera = match self.asked.recv_timeout(Duration::from_millis(500)) {
-                Ok(camera) => camera,
+            let detector = match self.asked.recv_timeout(Duration::from_millis(500)) {
+                Ok(detector) => detector,
                 Err(RecvTimeoutError::Timeout) => match self.due(&learned_at) {
-                    Some(camera) => camera,
+                    Some(detector) => detector,
                     None => continue,
                 },
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.learn(camera);
-            learned_at[camera] = self.clock.monotonic();
+            self.learn(detector);
+            learned_at[detector] = self.clock.monotonic();
         }
     }
 
-    /// A camera whose model is old enough to be learned again.
+    /// A detector whose model is old enough to be learned again.
     fn due(&self, learned_at: &[Duration]) -> Option<usize> {
         let now = self.clock.monotonic();
-        (0..self.pupils.len()).find(|camera| {
-            let old = |every: Duration| now.saturating_sub(learned_at[*camera]) >= every;
-            self.pupils[*camera].again_every.is_some_and(old)
-                && self.board.with(*camera, |facts| facts.learning.state == LearningState::Armed)
+        (0..self.pupils.len()).find(|detector| {
+            let old = |every: Duration| now.saturating_sub(learned_at[*detector]) >= every;
+            self.pupils[*detector].again_every.is_some_and(old)
+                && self.board.of(*detector, |watch| watch.learning.state == LearningState::Armed)
         })
     }
 
-    fn learn(&self, camera: usize) {
-        let pupil = &self.pupils[camera];
+    fn learn(&self, detector: usize) {
+        let pupil = &self.pupils[detector];
         let Some(method) = pupil.in_place else { return };
-        self.board.with(camera, |facts| {
-            facts.queue_learning();
-            facts.learning.step = "learning".into();
+        self.board.of(detector, |watch| {
+            watch.queue_learning();
+            watch.learning.step = "learning".into();
         });
-        self.publish(camera);
-        tracing::info!(camera = %pupil.name, "learning from {}", pupil.ring.display());
+        self.publish(detector);
+        tracing::info!(camera = %pupil.camera, detector = %pupil.detector, "learning from {}", pupil.ring.display());
         let began = self.clock.monotonic();
-        let outcome = self.train(camera, pupil, method).and_then(|candidate| {
+        let outcome = self.train(detector, pupil, method).and_then(|candidate| {
             let armed = load(&candidate, pupil)?;
             std::fs::rename(&candidate, &pupil.model)
                 .map_err(|error| format!("cannot put the new model at {}: {error}", pupil.model.display()))?;
             Ok(armed)
         });
-        self.board.with(camera, |facts| facts.training = false);
+        self.board.of(detector, |watch| watch.training = false);
         match outcome {
             Ok(armed) => {
                 let took = self.clock.monotonic().saturating_sub(began);
                 tracing::info!(
-                    camera = %pupil.name, model = %&armed.model.sha256[..12], limit = armed.threshold.limit(),
+                    camera = %pupil.camera, detector = %pupil.detector, model = %&armed.model.sha256[..12], limit = armed.threshold.limit(),
                     "armed after {:.0} s of learning", took.as_secs_f64()
                 );
-                self.arm(camera, armed, self.clock.now());
+                self.arm(detector, armed, self.clock.now());
             }
             Err(_) if self.stop.requested() => {}
             Err(problem) => {
-                tracing::warn!(camera = %pupil.name, "learning failed: {problem}");
-                self.board.with(camera, |facts| {
-                    // The old model, if there is one, goes on; without one, the camera keeps watching.
-                    facts.learning.state = match facts.learning.model_sha256 {
+                tracing::warn!(camera = %pupil.camera, detector = %pupil.detector, "learning failed: {problem}");
+                self.board.of(detector, |watch| {
+                    // The old model, if there is one, goes on; without one, the detector keeps watching.
+                    watch.learning.state = match watch.learning.model_sha256 {
                         Some(_) => LearningState::Armed,
                         None => LearningState::Learning,
                     };
-                    facts.learning.step = format!("learning failed: {problem}");
-                    facts.learning.progress = 0.0;
+                    watch.learning.step = format!("learning failed: {problem}");
+                    watch.learning.progress = 0.0;
                 });
-                self.publish(camera);
+                self.publish(detector);
             }
         }
     }
 
     /// Runs the learning process; gives the file it wrote.
-    fn train(&self, camera: usize, pupil: &Pupil, method: Method) -> Result<PathBuf, String> {
+    fn train(&self, detector: usize, pupil: &Pupil, method: Method) -> Result<PathBuf, String> {
         let folder = pupil.model.parent().ok_or("the model file has no folder")?;
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
-        let candidate = folder.join("candidate.onnx");
+        let candidate = folder.join(format!("{}.candidate", pupil.detector));
         let manifest = serde_json::to_string(&pupil.extractor)
             .map_err(|error| format!("cannot describe the extractor: {error}"))?;
         let program = std::env::current_exe().map_err(|error| format!("cannot find the program: {error}"))?;
@@ -182,7 +185,7 @@ impl Supervisor {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("cannot start the learning process: {error}"))?;
-        let result = self.follow(camera, &mut child);
+        let result = self.follow(detector, &mut child);
         if result.is_err() {
             // Harmless when it has already ended by itself.
             let _ = child.kill();
@@ -198,7 +201,7 @@ impl Supervisor {
     }
 
     /// Shows the process's progress on the board until it closes its output.
-    fn follow(&self, camera: usize, child: &mut Child) -> Result<(), String> {
+    fn follow(&self, detector: usize, child: &mut Child) -> Result<(), String> {
         let (sender, lines) = bounded::<String>(16);
         let stdout = child.stdout.take().ok_or("the learning process has no output")?;
         let mut stderr = child.stderr.take().ok_or("the learning process has no error output")?;
@@ -229,9 +232,9 @@ impl Supervisor {
             let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
             failed = failed.or(line.error);
             if let (Some(progress), Some(step)) = (line.progress, line.step) {
-                self.board.with(camera, |facts| {
-                    facts.learning.progress = progress;
-                    facts.learning.step = step;
+                self.board.of(detector, |watch| {
+                    watch.learning.progress = progress;
+                    watch.learning.step = step;
                 });
             }
         }
@@ -244,29 +247,30 @@ impl Supervisor {
         }
     }
 
-    fn arm(&self, camera: usize, armed: Armed, learned_at: Timestamp) {
-        self.board.with(camera, |facts| {
-            facts.threshold = Some(armed.threshold);
-            facts.model_problem = None;
-            facts.learning.state = LearningState::Armed;
-            facts.learning.progress = 1.0;
-            facts.learning.step = "watching".into();
-            facts.learning.model_sha256 = Some(armed.model.sha256.clone());
-            facts.learning.learned_at = Some(learned_at);
+    fn arm(&self, detector: usize, armed: Armed, learned_at: Timestamp) {
+        self.board.of(detector, |watch| {
+            watch.threshold = Some(armed.threshold);
+            watch.problem = None;
+            watch.learning.state = LearningState::Armed;
+            watch.learning.progress = 1.0;
+            watch.learning.step = "watching".into();
+            watch.learning.model_sha256 = Some(armed.model.sha256.clone());
+            watch.learning.learned_at = Some(learned_at);
         });
-        self.publish(camera);
-        // The lane has room for every camera; a scoring stage that is gone means the daemon stops.
-        let _ = self.arms.send(Arm { camera, armed });
+        self.publish(detector);
+        // The lane has room for every detector; a scoring stage that is gone means the daemon stops.
+        let _ = self.arms.send(Arm { detector, armed });
     }
 
-    fn publish(&self, camera: usize) {
-        let status = self.board.status(camera);
-        self.metrics.camera(&status.name).learning(status.learning.state.into());
+    fn publish(&self, detector: usize) {
+        let state = self.board.of(detector, |watch| watch.learning.state);
+        let (camera, name) = self.board.named(detector);
+        self.metrics.detector(camera, name).learning(state.into());
     }
 }
 
-/// Loads a scorer for a camera and refuses one that was learned from other features, or by another method than the
-/// one that the camera learns by.
+/// Loads a detector's scorer and refuses one that was learned from other features, or by another method than the
+/// one that the detector learns by.
 fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     let scorer = OnnxScorer::load(file, &pupil.extractor).map_err(|error| error.to_string())?;
     let learned_by = &scorer.manifest().name;
@@ -321,14 +325,7 @@ mod tests {
             Sample { time: i as f64, run: i as u64, features: Features { regions: 1, dims: 2, values } }
         };
         let samples = (0..60).map(sample).collect();
-        let set = TrainingSet {
-            extractor: "toy 1".into(),
-            grid: Grid::WHOLE,
-            sampling: None,
-            channels: vec![],
-            wall_clock: false,
-            samples,
-        };
+        let set = TrainingSet { extractor: "toy 1".into(), grid: Grid::WHOLE, sampling: None, samples };
         let config = LearnConfig::of(Method::Mahalanobis);
         let learned = learn(set, &config, &mut |_| Flow::Continue).expect("learns");
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -336,7 +333,8 @@ mod tests {
         std::fs::write(&model, learned.bytes).expect("written");
         let loaded = |in_place| {
             let pupil = Pupil {
-                name: "gate".into(),
+                camera: "gate".into(),
+                detector: "main".into(),
                 ring: dir.path().join("ring"),
                 model: model.clone(),
                 in_place,

@@ -4,14 +4,22 @@
 //! camera threads --segments--> extractor workers --features--> scoring --scores--> desk -> store, bus
 //!   one a camera   drop oldest   one a core           wait      one         wait    one
 //! ```
+//!
+//! Segments and features belong to a *feed* (a camera, an extractor, a stride), scores to a *detector*; `plan` says
+//! which detectors share a feed.
+//!
+//! ```text
+//! ```
 
 mod board;
 mod camera;
 mod decide;
 mod extract;
+mod fusing;
 mod labels;
 mod lane;
 mod learning;
+mod plan;
 mod pulse;
 mod scoring;
 mod setup;
@@ -22,14 +30,13 @@ pub use stop::Stop;
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
-use crate::segment::Segmenter;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue};
 use crate::{api, frame};
 use anyhow::{Context, Result};
 use board::{Board, Listed};
 use crossbeam_channel::bounded;
-use setup::Extractors;
+use plan::Plan;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -58,33 +65,30 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     for event in store.close_open_events()? {
         tracing::info!(camera = %event.camera, event = %event.id, "closed an event that the last run left open");
     }
-    let extractors = Extractors::prepare(config)?;
-    let (ask, asked) = bounded(config.cameras.len() * 2 + 1);
+    let plan = Plan::of(config)?;
+    let (ask, asked) = bounded(plan.detectors() * 2 + 1);
     let mut sources = vec![];
     for camera in &config.cameras {
         let source = frame::open_source(&camera.source, &config.runtime.pipelines, clock.clone());
         sources.push(source.with_context(|| format!("camera {}", camera.name))?);
     }
-    let listed = config.cameras.iter().zip(&sources).enumerate().map(|(i, (camera, source))| Listed {
-        name: camera.name.clone(),
-        source: source.describe(),
-        covers: extractors.of(i).spec().covers,
-        learned: matches!(camera.detector.scorer, config::Scorer::Learned(_)),
-    });
-    let board = Arc::new(Board::new(listed.collect(), clock.clone(), ask.clone()));
+    let listed = (config.cameras.iter().zip(&sources))
+        .map(|(camera, source)| Listed { name: camera.name.clone(), source: source.describe() });
+    let board = Board::new(listed.collect(), setup::posts(&plan), clock.clone(), ask.clone());
+    let board = Arc::new(board);
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
 
     // Downstream first, so that no stage ever speaks to nobody.
     let (to_desk, at_desk) = lane::lane(Queue::Scores, LANE, &metrics);
     let (to_scoring, at_scoring) = lane::lane(Queue::Features, LANE, &metrics);
-    let (to_arms, arms) = bounded(config.cameras.len() * 2 + 1);
-    let segments = Arc::new(lane::SegmentLane::new(config.cameras.len()));
+    let (to_arms, arms) = bounded(plan.detectors() * 2 + 1);
+    let segments = Arc::new(lane::SegmentLane::new(plan.feeds.len()));
     let sources_done = Arc::new(AtomicBool::new(false));
 
-    let seats = setup::seats(config, &extractors, &store, &metrics)?;
+    let memories = setup::memories(&plan, &store)?;
     let supervisor = learning::Supervisor {
-        pupils: setup::pupils(config, &extractors, &store),
+        pupils: setup::pupils(&plan, &store),
         asked,
         arms: to_arms,
         board: board.clone(),
@@ -96,7 +100,9 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     };
     supervisor.arm_at_start()?;
     let desk = decide::Desk {
-        seats,
+        seats: setup::seats(&plan, &memories, &metrics),
+        memories,
+        fusings: setup::fusings(&plan),
         store: store.clone(),
         bus: bus.clone(),
         board: board.clone(),
@@ -110,15 +116,16 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     };
     let desk = spawn("desk", move || desk.run(&at_desk))?;
     let scoring = {
-        let (metrics, pulse, cameras) = (metrics.clone(), pulses.stage("scoring"), config.cameras.len());
-        spawn("scoring", move || scoring::work(&at_scoring, &arms, cameras, &to_desk, &metrics, &pulse))?
+        let (metrics, pulse) = (metrics.clone(), pulses.stage("scoring"));
+        let feeds: Vec<Vec<usize>> = plan.feeds.iter().map(|feed| feed.detectors.clone()).collect();
+        spawn("scoring", move || scoring::work(&at_scoring, &arms, &feeds, &to_desk, &metrics, &pulse))?
     };
     let mut workers = vec![];
     for number in 0..config.runtime.workers {
         let (lane, next, metrics) = (segments.clone(), to_scoring.clone(), metrics.clone());
         let pulse = pulses.stage(format!("extract-{number}"));
         let done = sources_done.clone();
-        let (mut sessions, which) = (extractors.open()?, extractors.which.clone());
+        let (mut sessions, which) = (plan.open()?, plan.which());
         workers.push(spawn(&format!("extract-{number}"), move || {
             let finished = || done.load(Ordering::Relaxed);
             extract::work(&lane, &mut sessions, &which, &next, &metrics, &pulse, &finished);
@@ -144,14 +151,15 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         let thread = camera::CameraThread {
             camera: index,
             name: camera.name.clone(),
-            spec: extractors.of(index).spec().frame.clone(),
+            views: plan.views[index].clone(),
             stall_after: camera.stall_after,
             keeps_pace: camera.source.keeps_pace(),
-            segmenter: Segmenter::new(camera.detector.stride),
+            feeds: setup::cutters(&plan, index, &metrics),
             lane: segments.clone(),
             board: board.clone(),
             bus: bus.clone(),
             metrics: metrics.camera(&camera.name),
+            detectors: setup::detectors_of(&plan, index),
             clock: clock.clone(),
             stop: stop.clone(),
         };
@@ -192,10 +200,15 @@ fn watch(pulses: &pulse::Pulses, board: &Board, clock: &dyn Clock, stop: &Stop) 
         if clock.monotonic().saturating_sub(reported) >= REPORT_EVERY {
             reported = clock.monotonic();
             for camera in board.list() {
-                let learning = camera.learning;
-                if learning.state != api::LearningState::Armed {
-                    let percent = learning.progress * 100.0;
-                    tracing::info!(camera = %camera.name, "learning, {percent:.0} %: {}", learning.step);
+                for detector in camera.detectors.iter().filter(|d| &*d.name != config::FUSED) {
+                    let learning = &detector.learning;
+                    if learning.state != api::LearningState::Armed {
+                        let percent = learning.progress * 100.0;
+                        tracing::info!(
+                            camera = %camera.name, detector = %detector.name,
+                            "learning, {percent:.0} %: {}", learning.step
+                        );
+                    }
                 }
             }
         }

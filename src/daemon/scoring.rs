@@ -1,4 +1,4 @@
-//! The scoring stage: one thread owns every camera's scorer and runs one batch a model.
+//! The scoring stage: one thread owns every detector's scorer and runs one batch a model.
 
 use super::extract::Extracted;
 use super::lane::{LaneSender, Received, receive};
@@ -9,6 +9,7 @@ use crate::infer::InferError;
 use crate::score::{Memory, Score, Scorer, Seen};
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Stage};
+use crate::threshold::{Tail, Threshold};
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,55 +23,58 @@ pub struct Armed {
     /// For people, for example `v1+diffusion`.
     pub method: String,
     pub model: ModelRef,
-    /// Of the threshold: from the scorer's calibration and the camera's k.
-    pub threshold: crate::threshold::Threshold,
+    /// Of the threshold: from the scorer's calibration and the detector's k.
+    pub threshold: Threshold,
 }
 
-/// The threshold and model that a score was made under; shared by all scores of that model.
+/// What a score was made under; shared by all scores of that model.
 pub struct Arming {
     pub model: ModelRef,
-    pub threshold: crate::threshold::Threshold,
+    pub threshold: Threshold,
+    pub tail: Tail,
     pub method: String,
     pub grid: crate::infer::Grid,
 }
 
-/// What goes on to the desk: features always, a score once the camera is armed.
+/// What goes on to the desk: features always, and a score of each of the feed's detectors that is armed.
 pub struct Scored {
-    pub camera: usize,
+    pub feed: usize,
     pub segment: Segment,
     pub features: Result<Features, InferError>,
-    pub score: Option<Judged>,
+    /// In the order of the feed's detectors.
+    pub scores: Vec<Option<Judged>>,
 }
 
 /// A score, or why there is none, and what it was made under.
 pub type Judged = (Result<Score, InferError>, Arc<Arming>);
 
-/// A camera's new scorer; it serves from the next segment on.
+/// A detector's new scorer; it serves from the next segment on.
 pub struct Arm {
-    pub camera: usize,
+    pub detector: usize,
     pub armed: Armed,
 }
 
-/// A model in use, and the cameras that use it.
+/// A detector's model in use.
 struct Model {
     scorer: Box<dyn Scorer>,
     arming: Arc<Arming>,
-    /// Of the camera's own stream, whichever camera's copy of the scorer runs the batch.
+    /// Of the detector's own stream, whichever detector's copy of the scorer runs the batch.
     memory: Memory,
     /// The unbroken run that it is of.
     run: Option<u64>,
 }
 
-/// Scores until the lane closes. Cameras that share a model file share its batch.
+/// Scores until the lane closes. Detectors that share a model file share its batch. `feeds`: the detectors of each
+/// feed.
 pub fn work(
     lane: &Receiver<Extracted>,
     arms: &Receiver<Arm>,
-    cameras: usize,
+    feeds: &[Vec<usize>],
     next: &LaneSender<Scored>,
     metrics: &Metrics,
     pulse: &Pulse,
 ) {
-    let mut models: Vec<Option<Model>> = (0..cameras).map(|_| None).collect();
+    let mut models: Vec<Option<Model>> = feeds.iter().flatten().map(|_| None).collect();
     loop {
         pulse.beat();
         let first = match receive(lane) {
@@ -85,7 +89,7 @@ pub fn work(
         let mut batch = vec![first];
         batch.extend(lane.try_iter().take(BATCH - 1));
         let began = Instant::now();
-        let scored = score(&mut models, batch);
+        let scored = score(&mut models, feeds, batch);
         metrics.stage(Stage::Score, began.elapsed());
         for scored in scored {
             if !next.send(scored, &|| pulse.beat()) {
@@ -96,101 +100,109 @@ pub fn work(
 }
 
 fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
-    for Arm { camera, armed } in arms.try_iter() {
+    for Arm { detector, armed } in arms.try_iter() {
         let spec = armed.scorer.spec();
         let arming = Arc::new(Arming {
             model: armed.model,
             threshold: armed.threshold,
+            tail: Tail::of(&spec.calibration),
             method: armed.method,
             grid: spec.grid,
         });
         let memory = armed.scorer.begin();
-        models[camera] = Some(Model { scorer: armed.scorer, arming, memory, run: None });
+        models[detector] = Some(Model { scorer: armed.scorer, arming, memory, run: None });
     }
 }
 
+/// One segment for one detector: its place in the batch and the detector's number.
+#[derive(Clone, Copy)]
+struct Job {
+    at: usize,
+    detector: usize,
+}
+
 /// Scores a batch, one run for each distinct model, and gives it back in its own order.
-fn score(models: &mut [Option<Model>], batch: Vec<Extracted>) -> Vec<Scored> {
-    let mut scores: Vec<Option<Judged>> = batch.iter().map(|_| None).collect();
-    let model_of = |models: &[Option<Model>], extracted: &Extracted| -> Option<String> {
-        extracted.features.as_ref().ok()?;
-        models[extracted.camera].as_ref().map(|model| model.arming.model.sha256.clone())
-    };
-    let keys: Vec<Option<String>> = batch.iter().map(|extracted| model_of(models, extracted)).collect();
-    for at in 0..batch.len() {
-        let Some(key) = &keys[at] else { continue };
-        if scores[at].is_some() {
-            continue;
-        }
-        // Everything in the batch that the same model file scores.
-        let together: Vec<usize> =
-            (at..batch.len()).filter(|other| keys[*other].as_ref() == Some(key)).collect();
-        for wave in waves(models, &batch, together) {
-            let results = score_wave(models, &batch, &wave);
-            for (member, result) in wave.into_iter().zip(results) {
-                // Each camera has its own k, so its own arming, even where the model is shared.
-                let arming =
-                    models[batch[member].camera].as_ref().expect("a key means a model").arming.clone();
-                scores[member] = Some((result, arming));
+fn score(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: Vec<Extracted>) -> Vec<Scored> {
+    let mut groups: Vec<(String, Vec<Job>)> = vec![];
+    for (at, extracted) in batch.iter().enumerate().filter(|(_, extracted)| extracted.features.is_ok()) {
+        for &detector in &feeds[extracted.feed] {
+            let Some(model) = &models[detector] else { continue };
+            let file = &model.arming.model.sha256;
+            match groups.iter_mut().find(|(known, _)| known == file) {
+                Some((_, jobs)) => jobs.push(Job { at, detector }),
+                None => groups.push((file.clone(), vec![Job { at, detector }])),
             }
         }
     }
-    let scored = |(extracted, score): (Extracted, _)| Scored {
-        camera: extracted.camera,
+    let mut scores: Vec<Vec<Option<Judged>>> =
+        batch.iter().map(|extracted| feeds[extracted.feed].iter().map(|_| None).collect()).collect();
+    for (_, jobs) in groups {
+        for wave in waves(models, jobs) {
+            let results = score_wave(models, &batch, &wave);
+            for (Job { at, detector }, result) in wave.into_iter().zip(results) {
+                // Each detector has its own k, so its own arming, even where the model is shared.
+                let arming = model(models, detector).arming.clone();
+                let place = feeds[batch[at].feed].iter().position(|d| *d == detector);
+                scores[at][place.expect("the job is of this feed")] = Some((result, arming));
+            }
+        }
+    }
+    let scored = |(extracted, scores): (Extracted, _)| Scored {
+        feed: extracted.feed,
         segment: extracted.segment,
         features: extracted.features,
-        score,
+        scores,
     };
     batch.into_iter().zip(scores).map(scored).collect()
 }
 
-/// What can be scored at once: everything, unless the model remembers. Then a camera's segments wait for each
+/// The model of a job's detector.
+fn model(models: &mut [Option<Model>], detector: usize) -> &mut Model {
+    models[detector].as_mut().expect("a job means a model")
+}
+
+/// What can be scored at once: everything, unless the model remembers. Then a detector's segments wait for each
 /// other, since each needs what the one before it left.
-fn waves(models: &[Option<Model>], batch: &[Extracted], members: Vec<usize>) -> Vec<Vec<usize>> {
-    let model = models[batch[members[0]].camera].as_ref().expect("a key means a model");
-    if !model.scorer.remembers() {
-        return vec![members];
+fn waves(models: &mut [Option<Model>], jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    if !model(models, jobs[0].detector).scorer.remembers() {
+        return vec![jobs];
     }
-    let mut waves: Vec<Vec<usize>> = Vec::new();
-    for (i, member) in members.iter().enumerate() {
-        let camera = batch[*member].camera;
-        let before = members[..i].iter().filter(|other| batch[**other].camera == camera).count();
+    let mut waves: Vec<Vec<Job>> = Vec::new();
+    for (i, job) in jobs.iter().enumerate() {
+        let before = jobs[..i].iter().filter(|other| other.detector == job.detector).count();
         match waves.get_mut(before) {
-            Some(wave) => wave.push(*member),
-            None => waves.push(vec![*member]),
+            Some(wave) => wave.push(*job),
+            None => waves.push(vec![*job]),
         }
     }
     waves
 }
 
-/// One run of the model that all members share.
+/// One run of the model that all jobs share.
 fn score_wave(
     models: &mut [Option<Model>],
     batch: &[Extracted],
-    wave: &[usize],
+    wave: &[Job],
 ) -> Vec<Result<Score, InferError>> {
-    let mut memories: Vec<Memory> = wave.iter().map(|member| recall(models, &batch[*member])).collect();
-    let features: Vec<&Features> =
-        wave.iter().filter_map(|member| batch[*member].features.as_ref().ok()).collect();
+    let mut memories: Vec<Memory> = wave.iter().map(|job| recall(models, batch, *job)).collect();
+    let features = wave.iter().filter_map(|job| batch[job.at].features.as_ref().ok());
     let mut seen: Vec<Seen> =
-        features.into_iter().zip(&mut memories).map(|(features, memory)| Seen { features, memory }).collect();
-    let model = models[batch[wave[0]].camera].as_mut().expect("a key means a model");
-    let results = match model.scorer.score(&mut seen) {
+        features.zip(&mut memories).map(|(features, memory)| Seen { features, memory }).collect();
+    let results = match model(models, wave[0].detector).scorer.score(&mut seen) {
         Ok(scores) => scores.into_iter().map(Ok).collect(),
         Err(error) => wave.iter().map(|_| Err(error.clone())).collect(),
     };
-    for (member, memory) in wave.iter().zip(memories) {
-        let Extracted { camera, segment, .. } = &batch[*member];
-        let model = models[*camera].as_mut().expect("a key means a model");
-        (model.memory, model.run) = (memory, Some(segment.run));
+    for (job, memory) in wave.iter().zip(memories) {
+        let model = model(models, job.detector);
+        (model.memory, model.run) = (memory, Some(batch[job.at].segment.run));
     }
     results
 }
 
 /// What is remembered of the stream that a segment is of: nothing at the beginning of a run.
-fn recall(models: &mut [Option<Model>], of: &Extracted) -> Memory {
-    let model = models[of.camera].as_mut().expect("a key means a model");
-    match model.run == Some(of.segment.run) {
+fn recall(models: &mut [Option<Model>], batch: &[Extracted], job: Job) -> Memory {
+    let model = model(models, job.detector);
+    match model.run == Some(batch[job.at].segment.run) {
         true => std::mem::take(&mut model.memory),
         false => model.scorer.begin(),
     }
@@ -218,16 +230,16 @@ mod tests {
                     count[0] += 1.0;
                     count[0]
                 });
-                Score { value: count, regions: vec![together], factors: vec![] }
+                Score { value: count, regions: vec![together] }
             };
             Ok(batch.iter_mut().map(count).collect())
         }
     }
 
-    fn armed(cameras: usize, state: Vec<StateSpec>) -> Vec<Option<Model>> {
-        let mut models: Vec<Option<Model>> = (0..cameras).map(|_| None).collect();
+    fn armed(detectors: usize, state: Vec<StateSpec>) -> Vec<Option<Model>> {
+        let mut models: Vec<Option<Model>> = (0..detectors).map(|_| None).collect();
         let (arms, coming) = crossbeam_channel::unbounded();
-        for camera in 0..cameras {
+        for detector in 0..detectors {
             let ModelSpec::Scorer(spec) = scorer_manifest_for_tests().spec else {
                 unreachable!("a scorer's")
             };
@@ -235,15 +247,15 @@ mod tests {
                 scorer: Box::new(Counter(ScorerSpec { state: state.clone(), ..spec })),
                 method: "toy".into(),
                 model: ModelRef { name: "toy".into(), sha256: "one file".into() },
-                threshold: crate::threshold::Threshold { mu: 0.0, sigma: 1.0, k: 3.0 },
+                threshold: Threshold { mu: 0.0, sigma: 1.0, k: 3.0 },
             };
-            arms.send(Arm { camera, armed }).expect("the receiver lives");
+            arms.send(Arm { detector, armed }).expect("the receiver lives");
         }
         arm(&mut models, &coming);
         models
     }
 
-    fn extracted((camera, run): (usize, u64)) -> Extracted {
+    fn extracted((feed, run): (usize, u64)) -> Extracted {
         let at = Stamp {
             seq: 0,
             pts: Duration::ZERO,
@@ -251,28 +263,43 @@ mod tests {
             received: Duration::ZERO,
         };
         let segment = Segment { index: 0, run, start: at, end: at, frames: vec![] };
-        Extracted { camera, segment, features: Ok(Features { regions: 1, dims: 1, values: vec![0.0] }) }
+        Extracted { feed, segment, features: Ok(Features { regions: 1, dims: 1, values: vec![0.0] }) }
     }
 
-    /// Count and company of each segment, given as camera and run.
-    fn scored(models: &mut [Option<Model>], batch: &[(usize, u64)]) -> Vec<(f32, f32)> {
-        let scored = score(models, batch.iter().copied().map(extracted).collect());
-        let found = |s: Scored| s.score.and_then(|(score, _)| score.ok()).expect("a score");
-        scored.into_iter().map(found).map(|s| (s.value, s.regions[0])).collect()
+    /// Count and company of each score, the segments given as feed and run, the detectors of each feed by number.
+    fn scored(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: &[(usize, u64)]) -> Vec<(f32, f32)> {
+        let scored = score(models, feeds, batch.iter().copied().map(extracted).collect());
+        let found = |judged: Option<Judged>| judged.and_then(|(score, _)| score.ok()).expect("a score");
+        let all = scored.into_iter().flat_map(|s| s.scores);
+        all.map(found).map(|s| (s.value, s.regions[0])).collect()
     }
 
     #[test]
-    fn each_camera_is_remembered_until_its_run_ends() {
+    fn each_detector_is_remembered_until_its_run_ends() {
         let mut models = armed(2, vec![StateSpec { name: "count".into(), shape: vec![1] }]);
-        let first = scored(&mut models, &[(0, 7), (1, 3), (0, 7), (0, 7)]);
+        let first = scored(&mut models, &[vec![0], vec![1]], &[(0, 7), (1, 3), (0, 7), (0, 7)]);
         assert_eq!(first, [(1.0, 2.0), (1.0, 2.0), (2.0, 1.0), (3.0, 1.0)]);
-        let second = scored(&mut models, &[(0, 8), (1, 3)]);
+        let second = scored(&mut models, &[vec![0], vec![1]], &[(0, 8), (1, 3)]);
         assert_eq!(second, [(1.0, 2.0), (2.0, 2.0)]);
     }
 
     #[test]
     fn what_does_not_remember_runs_in_one_batch() {
         let mut models = armed(2, vec![]);
-        assert_eq!(scored(&mut models, &[(0, 7), (1, 3), (0, 7)]), [(0.0, 3.0); 3]);
+        assert_eq!(scored(&mut models, &[vec![0], vec![1]], &[(0, 7), (1, 3), (0, 7)]), [(0.0, 3.0); 3]);
+    }
+
+    #[test]
+    fn detectors_of_one_feed_score_the_same_segment() {
+        let mut models = armed(3, vec![]);
+        // One file serves all three; the fourth detector is not armed yet.
+        models.push(None);
+        let feeds = [vec![0, 2], vec![1, 3]];
+        let batch = vec![extracted((0, 7)), extracted((1, 3))];
+        let found = score(&mut models, &feeds, batch);
+        let there = |s: &Scored| s.scores.iter().map(Option::is_some).collect::<Vec<_>>();
+        assert_eq!((there(&found[0]), there(&found[1])), (vec![true, true], vec![true, false]));
+        let (together, _) = found[0].scores[1].as_ref().expect("scored");
+        assert_eq!(together.as_ref().expect("a score").regions, [3.0], "in one run");
     }
 }

@@ -1,129 +1,198 @@
-//! From the configuration to what the stages need of each camera: models, features on disk, trackers.
+//! From the plan to what the stages need of each feed and detector: features on disk, trackers, pupils.
 
-use super::decide::Seat;
+use super::board::{Origin, Post};
+use super::camera::FeedCutter;
+use super::decide::{Memory, Seat};
+use super::fusing::Fusing;
 use super::learning::Pupil;
+use super::plan::{Feed, Fused, Plan, Single};
 use crate::alert::Tracker;
-use crate::config::{self, Config};
-use crate::features::{Extractor, ExtractorModel};
-use crate::infer::{self, Manifest};
-use crate::segment::learning_stride;
+use crate::config;
+use crate::infer::Covers;
+use crate::segment::{Segmenter, learning_stride};
 use crate::store::{FeatureRing, RingSpec, Store};
 use crate::telemetry::Metrics;
 use crate::threshold::Rule;
-use anyhow::{Context, Result};
-use std::time::Duration;
+use anyhow::Result;
 
 /// Features are remembered for this many times the video of a first learning, so that learning again sees
 /// more of the camera's life ...
 const REMEMBER: usize = 8;
-/// ... but a camera's ring takes no more of the disk than this.
+/// ... but a feed's ring takes no more of the disk than this.
 const RING_BYTES: usize = 256 << 20;
 
-/// The extractors in use, each prepared once however many cameras share it.
-pub struct Extractors {
-    distinct: Vec<(config::Extractor, ExtractorModel)>,
-    /// Which of them serves a camera.
-    pub which: Vec<usize>,
+/// Segments that a detector watches before it learns first.
+fn enough(plan: &Plan, single: &Single) -> usize {
+    let feed = &plan.feeds[single.feed];
+    let fps = plan.extractor_of(single.feed).spec().frame.fps;
+    let time = single.config.learning.watch_for.as_secs_f64();
+    ((time * fps / learning_stride(feed.stride) as f64) as usize).max(1)
 }
 
-impl Extractors {
-    /// Generates or reads, and checks, what the configuration asks for.
-    pub fn prepare(config: &Config) -> Result<Self> {
-        infer::init(&config.runtime.onnxruntime)?;
-        let mut distinct: Vec<(config::Extractor, ExtractorModel)> = vec![];
-        let mut which = vec![];
-        for camera in &config.cameras {
-            let wanted = &camera.detector.extractor;
-            which.push(match distinct.iter().position(|(extractor, _)| extractor == wanted) {
-                Some(found) => found,
-                None => {
-                    let model = ExtractorModel::prepare(wanted)
-                        .with_context(|| format!("the extractor of camera {}", camera.name))?;
-                    distinct.push((wanted.clone(), model));
-                    distinct.len() - 1
-                }
-            });
+fn learns(single: &Single) -> bool {
+    matches!(single.config.scorer, config::Scorer::Learned(_))
+}
+
+fn rule(single: &Single) -> Rule {
+    let threshold = &single.config.threshold;
+    Rule { open_n: threshold.open_n, open_m: threshold.open_m, close_after: threshold.close_after }
+}
+
+/// What the desk keeps of each detector; `memories` are those of the feeds.
+pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
+    let seat = |detector: usize, camera: usize, covers, tracker: Option<Rule>, enough: usize, seen: usize| {
+        let (camera_name, name) = plan.name(detector);
+        Seat {
+            camera,
+            camera_name: camera_name.clone(),
+            metrics: metrics.detector(camera_name, &name),
+            tracker: tracker.map(|rule| Tracker::new(camera_name.clone(), name.clone(), rule)),
+            name,
+            covers,
+            learns: enough > 0,
+            enough,
+            to_see: enough - seen.min(enough),
+            troubled: false,
         }
-        Ok(Self { distinct, which })
-    }
-
-    /// The extractor of a camera.
-    pub fn of(&self, camera: usize) -> &ExtractorModel {
-        &self.distinct[self.which[camera]].1
-    }
-
-    /// A session of each, for one worker.
-    pub fn open(&self) -> Result<Vec<Box<dyn Extractor>>> {
-        self.distinct.iter().map(|(_, model)| Ok(model.open()?)).collect()
-    }
-}
-
-/// Segments in `time` of a camera's video.
-fn segments_in(time: Duration, manifest: &Manifest, stride: usize) -> Result<usize> {
-    let fps = manifest.extractor(&manifest.name)?.frame.fps;
-    Ok(((time.as_secs_f64() * fps / stride as f64) as usize).max(1))
-}
-
-/// What the desk keeps of each camera.
-pub fn seats(
-    config: &Config,
-    extractors: &Extractors,
-    store: &Store,
-    metrics: &Metrics,
-) -> Result<Vec<Seat>> {
+    };
     let mut seats = vec![];
-    for (index, camera) in config.cameras.iter().enumerate() {
-        let manifest = extractors.of(index).manifest();
-        let spec = extractors.of(index).spec();
-        let threshold = &camera.detector.threshold;
-        let rule =
-            Rule { open_n: threshold.open_n, open_m: threshold.open_m, close_after: threshold.close_after };
-        let apart = learning_stride(camera.detector.stride);
-        let enough = segments_in(camera.detector.learning.watch_for, manifest, apart)?;
-        let ring = match camera.detector.scorer {
-            config::Scorer::File(_) => None,
-            config::Scorer::Learned(_) => {
+    for (detector, single) in plan.singles.iter().enumerate() {
+        let covers = plan.extractor_of(single.feed).spec().covers;
+        let enough = if learns(single) { enough(plan, single) } else { 0 };
+        let tracker = single.alerts.then(|| rule(single));
+        seats.push(seat(detector, single.camera, covers, tracker, enough, memories[single.feed].len()));
+    }
+    for (number, fused) in plan.fused.iter().enumerate() {
+        let tracker = rule(&plan.singles[fused.members[0]]);
+        let detector = plan.singles.len() + number;
+        seats.push(seat(detector, fused.camera, Covers::default(), Some(tracker), 0, 0));
+    }
+    seats
+}
+
+/// What the desk keeps of each feed: the features to learn from. What no feed will ever fill again is removed.
+pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
+    let mut memories = vec![];
+    for (number, feed) in plan.feeds.iter().enumerate() {
+        let extractor = plan.extractor_of(number);
+        let spec = extractor.spec();
+        let pupils = feed.detectors.iter().map(|detector| &plan.singles[*detector]).filter(|s| learns(s));
+        let ring = match pupils.map(|single| enough(plan, single)).max() {
+            None => None,
+            Some(enough) => {
                 let (regions, dims) = (spec.grid.regions(), spec.dims);
                 let most = (RING_BYTES / (regions * dims * 2)).max(enough);
                 let capacity = (enough * REMEMBER).min(most);
-                let ring = RingSpec { extractor: manifest.id(), regions, dims, capacity };
-                Some(FeatureRing::open(&store.layout().ring(&camera.name), &ring)?)
+                let ring = RingSpec { extractor: extractor.manifest().id(), regions, dims, capacity };
+                let path = store.layout().ring(&plan.cameras[feed.camera], extractor.manifest(), feed.stride);
+                Some(FeatureRing::open(&path, &ring)?)
             }
         };
-        seats.push(Seat {
-            name: camera.name.clone(),
-            tracker: Tracker::new(camera.name.clone(), rule),
-            metrics: metrics.camera(&camera.name),
-            covers: spec.covers,
-            enough,
-            to_see: enough - ring.as_ref().map_or(0, FeatureRing::len).min(enough),
+        memories.push(Memory {
+            detectors: feed.detectors.clone(),
             ring,
             run: None,
-            apart: apart as u64,
+            apart: learning_stride(feed.stride) as u64,
             remembered: None,
             troubled: false,
         });
     }
-    Ok(seats)
+    for (camera, name) in plan.cameras.iter().enumerate() {
+        let own = plan.feeds.iter().enumerate().filter(|(_, feed)| feed.camera == camera);
+        let ring = |(number, feed): (usize, &Feed)| {
+            store.layout().ring(name, plan.extractor_of(number).manifest(), feed.stride)
+        };
+        store.layout().sweep_rings(name, &own.map(ring).collect::<Vec<_>>())?;
+    }
+    Ok(memories)
 }
 
-/// What learning needs to know of each camera.
-pub fn pupils(config: &Config, extractors: &Extractors, store: &Store) -> Vec<Pupil> {
-    let pupil = |(index, camera): (usize, &config::Camera)| Pupil {
-        name: camera.name.clone(),
-        ring: store.layout().ring(&camera.name),
-        model: match &camera.detector.scorer {
-            config::Scorer::Learned(_) => store.layout().model(&camera.name),
-            config::Scorer::File(file) => file.clone(),
-        },
-        in_place: match camera.detector.scorer {
-            config::Scorer::Learned(method) => Some(method),
-            config::Scorer::File(_) => None,
-        },
-        extractor: extractors.of(index).manifest().clone(),
-        stride: camera.detector.stride,
-        k: camera.detector.threshold.k,
-        again_every: camera.detector.learning.again_every,
+/// What the desk keeps of each fused verdict.
+pub fn fusings(plan: &Plan) -> Vec<Fusing> {
+    let fusing = |(number, fused): (usize, &Fused)| {
+        let feed_of = |detector: &usize| plan.singles[*detector].feed;
+        // It speaks as often as the quickest of them.
+        let leader = fused.members.iter().map(feed_of).max_by(|a, b| plan.rate(*a).total_cmp(&plan.rate(*b)));
+        Fusing {
+            detector: plan.singles.len() + number,
+            rule: fused.rule,
+            leader: leader.expect("a fused verdict has members"),
+            k: plan.singles[fused.members[0]].config.threshold.k,
+            members: fused.members.clone(),
+            opinions: fused.members.iter().map(|_| None).collect(),
+        }
     };
-    config.cameras.iter().enumerate().map(pupil).collect()
+    plan.fused.iter().enumerate().map(fusing).collect()
+}
+
+/// Every detector as the board lists it.
+pub fn posts(plan: &Plan) -> Vec<Post> {
+    let post = |detector: usize| {
+        let (camera, method, alerts, origin) = match plan.singles.get(detector) {
+            Some(single) => {
+                let (scorer, origin) = match &single.config.scorer {
+                    config::Scorer::Learned(method) => (method.name().to_owned(), Origin::Learned),
+                    config::Scorer::File(file) => {
+                        let name = file.file_name().unwrap_or_default();
+                        (name.to_string_lossy().into_owned(), Origin::File)
+                    }
+                };
+                let extractor = &plan.extractor_of(single.feed).manifest().name;
+                (single.camera, format!("{extractor}+{scorer}"), single.alerts, origin)
+            }
+            None => {
+                let fused = &plan.fused[detector - plan.singles.len()];
+                let names = fused.members.iter().map(|member| plan.name(*member).1.to_string());
+                (fused.camera, names.collect::<Vec<_>>().join(" and "), true, Origin::Fused)
+            }
+        };
+        Post { camera, name: plan.name(detector).1, method, alerts, origin }
+    };
+    (0..plan.detectors()).map(post).collect()
+}
+
+/// The detectors of a camera that look at it themselves.
+pub fn detectors_of(plan: &Plan, camera: usize) -> Vec<usize> {
+    (0..plan.singles.len()).filter(|detector| plan.singles[*detector].camera == camera).collect()
+}
+
+/// What cuts a camera's frames into the segments of its feeds.
+pub fn cutters(plan: &Plan, camera: usize, metrics: &Metrics) -> Vec<FeedCutter> {
+    let own = plan.feeds.iter().enumerate().filter(|(_, feed)| feed.camera == camera);
+    let cutter = |(number, feed): (usize, &Feed)| {
+        let of = |detector: &usize| metrics.detector(&plan.cameras[camera], &plan.name(*detector).1);
+        FeedCutter {
+            feed: number,
+            view: feed.view,
+            segmenter: Segmenter::new(feed.stride),
+            metrics: feed.detectors.iter().map(of).collect(),
+        }
+    };
+    own.map(cutter).collect()
+}
+
+/// What learning needs to know of each detector.
+pub fn pupils(plan: &Plan, store: &Store) -> Vec<Pupil> {
+    let pupil = |single: &Single| {
+        let (camera, feed) = (&plan.cameras[single.camera], &plan.feeds[single.feed]);
+        let extractor = plan.extractor_of(single.feed).manifest();
+        let (model, in_place) = match &single.config.scorer {
+            config::Scorer::Learned(method) => {
+                (store.layout().model(camera, &single.config.name), Some(*method))
+            }
+            config::Scorer::File(file) => (file.clone(), None),
+        };
+        Pupil {
+            camera: camera.clone(),
+            detector: single.config.name.clone(),
+            ring: store.layout().ring(camera, extractor, feed.stride),
+            model,
+            in_place,
+            extractor: extractor.clone(),
+            stride: feed.stride,
+            k: single.config.threshold.k,
+            again_every: single.config.learning.again_every,
+        }
+    };
+    plan.singles.iter().map(pupil).collect()
 }

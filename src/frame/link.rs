@@ -158,15 +158,15 @@ fn disconnected() -> SourceError {
 
 /// Keeps one source connected for as long as it is wanted.
 pub struct Link {
-    spec: FrameSpec,
+    views: Vec<FrameSpec>,
     stall_after: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl Link {
     /// `stall_after`: silence of a live source for this long makes it connect again.
-    pub fn new(spec: FrameSpec, stall_after: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { spec, stall_after, clock }
+    pub fn new(views: Vec<FrameSpec>, stall_after: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { views, stall_after, clock }
     }
 
     /// Hands on everything that happens until `stop` is set (noticed within 0.2 s, disconnecting aside) or a
@@ -176,7 +176,7 @@ impl Link {
         while !stop.load(Relaxed) {
             on(LinkEvent::Connecting);
             machine.connect(self.clock.monotonic());
-            let step = match source.open(&self.spec) {
+            let step = match source.open(&self.views) {
                 Ok(stream) => self.listen(stream, &mut machine, stop, on),
                 Err(error) => Some(machine.heard(Heard::Error(error), self.clock.monotonic())),
             };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     impl Source for Script {
-        fn open(&mut self, _: &FrameSpec) -> Result<Box<dyn Stream>, SourceError> {
+        fn open(&mut self, _: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError> {
             let life = self.lives[self.at.min(self.lives.len() - 1)];
             self.at += 1;
             if matches!(life, Life::Refused) {
@@ -317,7 +317,7 @@ mod tests {
                 self.given += 1;
                 let received = self.clock.monotonic();
                 let stamp = Stamp { seq: 0, pts: received, wall: self.clock.now(), received };
-                return Ok(Next::Frame(Frame { stamp, run: 0, pixels: [0; 4].into() }));
+                return Ok(Next::Frame(Frame { stamp, view: 0, run: 0, pixels: [0; 4].into() }));
             }
             match self.life {
                 Life::Silent(_) => Ok(Next::Idle),
@@ -353,7 +353,7 @@ mod tests {
             Script { lives: lives.to_vec(), at: 0, live, clock: Arc::clone(&clock), open: Arc::clone(&open) };
         let (stop, seen) = (AtomicBool::new(false), Mutex::new(vec![]));
         let spec = FrameSpec { width: 2, height: 2, format: super::super::PixelFormat::Gray8, fps: 10.0 };
-        Link::new(spec, STALL, Arc::clone(&clock) as _).run(&mut script, &stop, &mut |event| {
+        Link::new(vec![spec], STALL, Arc::clone(&clock) as _).run(&mut script, &stop, &mut |event| {
             let line = match event {
                 LinkEvent::Connecting => "connecting".into(),
                 LinkEvent::Live { .. } => "live".into(),

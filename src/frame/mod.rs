@@ -1,7 +1,8 @@
 //! camera -> Frame. The only room that knows GStreamer.
 //!
 //! A [`Source`] knows how to reach a camera; opened, it is a [`Stream`] of frames at the rate, size and
-//! pixel format that the extractor declares. `link` keeps a live camera connected.
+//! pixel format that an extractor declares. Extractors that differ in that have a *view* each, from one decoding.
+//! `link` keeps a live camera connected.
 
 mod gst;
 mod link;
@@ -57,7 +58,7 @@ impl FrameSpec {
 /// When a frame was taken, and its place in the stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stamp {
-    /// Counts the analysed frames of a camera; never reused while the daemon runs.
+    /// Counts the analysed frames of a camera's view; never reused while the daemon runs.
     pub seq: u64,
     /// Presentation time since the start of the stream.
     pub pts: Duration,
@@ -71,7 +72,9 @@ pub struct Stamp {
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub stamp: Stamp,
-    /// Changes whenever frames before and after do not follow each other.
+    /// Which of the specifications it was made to: its index in [`Source::open`]'s `views`.
+    pub view: usize,
+    /// Changes whenever frames of the view before and after do not follow each other.
     pub run: u64,
     /// `FrameSpec::frame_bytes` bytes.
     pub pixels: Arc<[u8]>,
@@ -120,9 +123,10 @@ pub enum Next {
 
 /// A way to reach a camera.
 pub trait Source: Send {
-    /// Connects, and starts frames as `spec` wants them. Frames of every stream a source opens carry a
-    /// new `run`, and `seq` goes on counting.
-    fn open(&mut self, spec: &FrameSpec) -> Result<Box<dyn Stream>, SourceError>;
+    /// Connects, and starts frames as each of the `views` wants them (one at least, the same ones every time):
+    /// what is decoded once is thinned out and scaled for each. Frames of every stream a source opens carry a new
+    /// `run`, and `seq` goes on counting.
+    fn open(&mut self, views: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError>;
     /// A live source is reconnected when it ends; another one is finished then.
     fn is_live(&self) -> bool;
     /// For people, without credentials.

@@ -9,8 +9,8 @@ mod session;
 pub use first_layer::{Convolution, first_convolution};
 pub use graph::{Attr, Dim, Graph, Value};
 pub use manifest::{
-    Calibration, Correlation, Covers, ExtractorSpec, FactorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY,
-    Manifest, ModelSpec, Sampling, ScorerSpec, StateSpec,
+    Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
+    ScorerSpec, StateSpec,
 };
 pub use runtime::{Runner, TensorIn, TensorOut, init};
 pub use session::{Session, describe, read_model, sha256_hex};
@@ -37,9 +37,13 @@ pub(crate) use manifest::tests::scorer_manifest as scorer_manifest_for_tests;
 /// Loads the ONNX Runtime library for unit tests: `SIGMAWATCH_ORT_LIB`, else the one that `make` fetches.
 #[cfg(test)]
 pub(crate) fn init_for_tests() {
-    let lib = std::env::var_os("SIGMAWATCH_ORT_LIB").map_or_else(
+    init(&library_for_tests()).expect("ONNX Runtime for the tests: `make test` fetches it");
+}
+
+#[cfg(test)]
+pub(crate) fn library_for_tests() -> std::path::PathBuf {
+    std::env::var_os("SIGMAWATCH_ORT_LIB").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/libonnxruntime.so"),
         std::path::PathBuf::from,
-    );
-    init(&lib).expect("ONNX Runtime for the tests: `make test` fetches it");
+    )
 }

@@ -31,6 +31,8 @@ pub struct Pooled {
     pub score: Value,
     /// The smoothed residuals, `[segments, regions]`.
     pub map: Value,
+    /// Which regions are the highest, i64 `[segments, highest]`.
+    pub highest: Value,
 }
 
 impl Pooling {
@@ -60,7 +62,7 @@ impl Pooling {
             Scale::Logarithm => g.op("Log", &[&value], &[]),
             Scale::Plain => value,
         };
-        Pooled { score: scaled(mean), map: scaled(map) }
+        Pooled { score: scaled(mean), map: scaled(map), highest: top[1].clone() }
     }
 }
 

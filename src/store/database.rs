@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Steps from an empty file to today's layout. Never change one that was released; add the next.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE events (
         id         TEXT PRIMARY KEY,
         camera     TEXT NOT NULL,
@@ -29,7 +30,29 @@ const MIGRATIONS: &[&str] = &["
         threshold REAL NOT NULL,
         PRIMARY KEY (camera, time_us)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- A camera may have several detectors; those of before were its only one.
+    CREATE TABLE detectors (
+        id     INTEGER PRIMARY KEY,
+        camera TEXT NOT NULL,
+        name   TEXT NOT NULL,
+        UNIQUE (camera, name)
+    ) STRICT;
+    INSERT INTO detectors (id, camera, name) SELECT id, name, 'main' FROM cameras;
+    CREATE TABLE detector_scores (
+        detector  INTEGER NOT NULL REFERENCES detectors (id),
+        time_us   INTEGER NOT NULL,
+        score     REAL NOT NULL,
+        threshold REAL NOT NULL,
+        PRIMARY KEY (detector, time_us)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO detector_scores SELECT camera, time_us, score, threshold FROM scores;
+    DROP TABLE scores;
+    DROP TABLE cameras;
+    ALTER TABLE detector_scores RENAME TO scores;
+",
+];
 
 /// Version of the layout that this program writes.
 const NEWEST: u32 = MIGRATIONS.len() as u32;

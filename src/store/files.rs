@@ -1,7 +1,9 @@
 //! Where things lie under `store.dir`, and files that are either whole or absent.
 
 use super::StoreError;
-use crate::base::{self, CameraName};
+use crate::base::{self, CameraName, DetectorName};
+use crate::infer::Manifest;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,14 +33,28 @@ impl Layout {
         self.dir.join("models").join(&**camera)
     }
 
-    /// The model that `camera` learned and watches with.
-    pub fn model(&self, camera: &CameraName) -> PathBuf {
-        self.camera(camera).join("current.onnx")
+    /// The model that a detector of `camera` learned and watches with.
+    pub fn model(&self, camera: &CameraName, detector: &DetectorName) -> PathBuf {
+        self.camera(camera).join(format!("{detector}.onnx"))
     }
 
-    /// The newest features of `camera` ([`super::FeatureRing`]).
-    pub fn ring(&self, camera: &CameraName) -> PathBuf {
-        self.camera(camera).join("features.ring")
+    /// The newest features ([`super::FeatureRing`]) that `camera` has from an extractor at a stride, whichever of
+    /// its detectors use them: another extractor, or one of other settings, has another file.
+    pub fn ring(&self, camera: &CameraName, extractor: &Manifest, stride: usize) -> PathBuf {
+        let said = serde_json::to_vec(extractor).expect("a manifest is plain data");
+        let which: String = Sha256::digest(said).iter().take(6).map(|b| format!("{b:02x}")).collect();
+        self.camera(camera).join(format!("{}-{which}-{stride}.ring", extractor.name))
+    }
+
+    /// Removes the rings of `camera` that are none of `used`: nobody will ever fill them again.
+    pub fn sweep_rings(&self, camera: &CameraName, used: &[PathBuf]) -> Result<(), StoreError> {
+        let entries = match fs::read_dir(self.camera(camera)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|e| StoreError::io(&self.camera(camera), &e))?,
+        };
+        let left = entries.flatten().map(|entry| entry.path());
+        left.filter(|path| path.extension().is_some_and(|e| e == "ring") && !used.contains(path))
+            .try_for_each(|path| remove_if_there(&path))
     }
 
     /// Snapshot and thumbnail of event `id`; `None` where that is no event id, so that no text from outside

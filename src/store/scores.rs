@@ -2,7 +2,7 @@
 
 use super::database::Durable;
 use super::{Store, StoreError};
-use crate::base::{CameraName, Timestamp};
+use crate::base::{CameraName, DetectorName, Timestamp};
 use rusqlite::params;
 use serde::Serialize;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoreRow {
     pub camera: CameraName,
+    pub detector: DetectorName,
     /// Arrival of the segment's last frame.
     pub time: Timestamp,
     pub score: f32,
@@ -33,15 +34,17 @@ impl Store {
     pub fn put_scores(&self, rows: &[ScoreRow]) -> Result<usize, StoreError> {
         let finite = |r: &&ScoreRow| r.score.is_finite() && r.threshold.is_finite();
         self.database.write(Durable::ProcessEnd, |t| {
-            let mut camera = t.prepare_cached("INSERT OR IGNORE INTO cameras (name) VALUES (?1)")?;
+            let mut known =
+                t.prepare_cached("INSERT OR IGNORE INTO detectors (camera, name) VALUES (?1, ?2)")?;
             let mut insert = t.prepare_cached(
-                "INSERT OR REPLACE INTO scores (camera, time_us, score, threshold)
-                 VALUES ((SELECT id FROM cameras WHERE name = ?1), ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO scores (detector, time_us, score, threshold)
+                 VALUES ((SELECT id FROM detectors WHERE camera = ?1 AND name = ?2), ?3, ?4, ?5)",
             )?;
             for row in rows.iter().filter(finite) {
-                camera.execute([&*row.camera])?;
+                known.execute([&*row.camera, &*row.detector])?;
                 insert.execute(params![
                     &*row.camera,
+                    &*row.detector,
                     row.time.as_microsecond(),
                     f64::from(row.score),
                     row.threshold
@@ -52,13 +55,14 @@ impl Store {
         Ok(rows.len() - rows.iter().filter(finite).count())
     }
 
-    /// Scores of `camera` with `after <= time < before`, oldest first, at most `limit` (the newest ones).
+    /// Scores of a detector of `camera` with `after <= time < before`, oldest first, at most `limit` (the newest ones).
     ///
     /// With a `step`, time is cut into pieces of that length and each gives its highest score, at the time
     /// and with the threshold of that score: a peak is never thinned away.
     pub fn scores(
         &self,
         camera: &str,
+        detector: &str,
         after: Timestamp,
         before: Timestamp,
         step: Option<Duration>,
@@ -69,11 +73,19 @@ impl Store {
             // SQLite takes bare columns beside max() from the row that holds the maximum.
             c.prepare_cached(
                 "SELECT time_us, max(score), threshold FROM scores
-                 WHERE camera = (SELECT id FROM cameras WHERE name = ?1) AND time_us >= ?2 AND time_us < ?3
-                 GROUP BY time_us / ?4 ORDER BY time_us / ?4 DESC LIMIT ?5",
+                 WHERE detector = (SELECT id FROM detectors WHERE camera = ?1 AND name = ?2)
+                   AND time_us >= ?3 AND time_us < ?4
+                 GROUP BY time_us / ?5 ORDER BY time_us / ?5 DESC LIMIT ?6",
             )?
             .query_map(
-                params![camera, after.as_microsecond(), before.as_microsecond(), step_us, limit as i64],
+                params![
+                    camera,
+                    detector,
+                    after.as_microsecond(),
+                    before.as_microsecond(),
+                    step_us,
+                    limit as i64
+                ],
                 |row| {
                     let time = Timestamp::from_microsecond(row.get(0)?).unwrap_or(Timestamp::UNIX_EPOCH);
                     Ok(ScorePoint { time, score: row.get(1)?, threshold: row.get(2)? })
@@ -87,9 +99,9 @@ impl Store {
 
     pub(super) fn remove_scores(&self, before: Timestamp) -> Result<(), StoreError> {
         self.database.write(Durable::ProcessEnd, |t| {
-            // By camera, so that each deletion is a range of the primary key.
+            // By detector, so that each deletion is a range of the primary key.
             t.execute(
-                "DELETE FROM scores WHERE time_us < ?1 AND camera IN (SELECT id FROM cameras)",
+                "DELETE FROM scores WHERE time_us < ?1 AND detector IN (SELECT id FROM detectors)",
                 [before.as_microsecond()],
             )
             .map(drop)

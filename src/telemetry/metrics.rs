@@ -173,6 +173,7 @@ pub struct Metrics {
     segments_scored: IntCounterVec,
     segments_skipped: IntCounterVec,
     score: GaugeVec,
+    probability: GaugeVec,
     threshold: GaugeVec,
     alerts: IntCounterVec,
     learning_state: IntGaugeVec,
@@ -196,6 +197,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut m = Maker { registry: Registry::new(), catalogue: Vec::new() };
         let c = &["camera"];
+        let d = &["camera", "detector"];
         m.int_gauge("build_info", &["version"], "Always 1; the label says which version runs.")
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
@@ -225,25 +227,30 @@ impl Metrics {
                 c,
                 "Wall time at which the newest frame arrived, in seconds since 1970.",
             ),
-            segments_scored: m.counter("segments_scored_total", c, "Segments that got a finite score."),
+            segments_scored: m.counter("segments_scored_total", d, "Segments that got a finite score."),
             segments_skipped: m.counter(
                 "segments_skipped_total",
-                &["camera", "reason"],
+                &["camera", "detector", "reason"],
                 "Segments that got no usable score.",
             ),
-            score: m.gauge("score", c, "Newest score; larger is stranger."),
-            threshold: m.gauge("threshold", c, "Limit in force, mu + k sigma; alerts open above it."),
-            alerts: m.counter("alerts_total", &["camera", "severity"], "Alerts opened."),
+            score: m.gauge("score", d, "Newest score; larger is stranger."),
+            probability: m.gauge(
+                "tail_probability",
+                d,
+                "How likely normal life gives a score as high as the newest; comparable between detectors.",
+            ),
+            threshold: m.gauge("threshold", d, "Limit in force, mu + k sigma; alerts open above it."),
+            alerts: m.counter("alerts_total", &["camera", "detector", "severity"], "Alerts opened."),
             learning_state: m.int_gauge(
                 "learning_state",
-                &["camera", "state"],
+                &["camera", "detector", "state"],
                 "1 for learning, armed or relearning, 0 for the others.",
             ),
             score_deviation: m
                 .histogram(
                     "score_deviation",
                     &[],
-                    "Scores of all cameras as standard deviations above each camera's own mean.",
+                    "Scores of all detectors as standard deviations above each one's own mean.",
                     DEVIATION_BUCKETS,
                 )
                 .with_label_values::<&str>(&[]),
@@ -305,10 +312,20 @@ impl Metrics {
             frames_dropped: self.frames_dropped.clone(),
             reconnects: self.reconnects.clone(),
             last_frame: self.last_frame.with_label_values(c),
-            segments_scored: self.segments_scored.with_label_values(c),
+        }
+    }
+
+    /// The handle of one detector of a camera; make it once and keep it.
+    pub fn detector(&self, camera: &str, name: &str) -> DetectorMetrics {
+        let d = &[camera, name];
+        DetectorMetrics {
+            camera: camera.into(),
+            name: name.into(),
+            segments_scored: self.segments_scored.with_label_values(d),
             segments_skipped: self.segments_skipped.clone(),
-            score: self.score.with_label_values(c),
-            threshold: self.threshold.with_label_values(c),
+            score: self.score.with_label_values(d),
+            probability: self.probability.with_label_values(d),
+            threshold: self.threshold.with_label_values(d),
             alerts: self.alerts.clone(),
             learning: self.learning_state.clone(),
             deviation: self.score_deviation.clone(),
@@ -392,13 +409,6 @@ pub struct CameraMetrics {
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
     last_frame: Gauge,
-    segments_scored: IntCounter,
-    segments_skipped: IntCounterVec,
-    score: Gauge,
-    threshold: Gauge,
-    alerts: IntCounterVec,
-    learning: IntGaugeVec,
-    deviation: Histogram,
 }
 
 impl CameraMetrics {
@@ -418,17 +428,35 @@ impl CameraMetrics {
 
     pub fn link(&self, state: Link) {
         self.up.set(i64::from(state == Link::Live));
-        self.one_hot(&self.state, state);
+        one_hot(&self.state, &[&self.name], state);
     }
+}
 
+/// The metrics of one detector of a camera. Cheap to clone and to use from any thread.
+#[derive(Clone)]
+pub struct DetectorMetrics {
+    camera: String,
+    name: String,
+    segments_scored: IntCounter,
+    segments_skipped: IntCounterVec,
+    score: Gauge,
+    probability: Gauge,
+    threshold: Gauge,
+    alerts: IntCounterVec,
+    learning: IntGaugeVec,
+    deviation: Histogram,
+}
+
+impl DetectorMetrics {
     pub fn learning(&self, state: Learning) {
-        self.one_hot(&self.learning, state);
+        one_hot(&self.learning, &[&self.camera, &self.name], state);
     }
 
-    /// A segment has `score` under the limit `mu + k sigma`.
-    pub fn scored(&self, score: f64, mu: f64, sigma: f64, k: f64) {
+    /// A segment has `score` under the limit `mu + k sigma`; normal life gives as much with `probability`.
+    pub fn scored(&self, score: f64, probability: f64, mu: f64, sigma: f64, k: f64) {
         self.segments_scored.inc();
         self.score.set(score);
+        self.probability.set(probability);
         self.threshold.set(mu + k * sigma);
         if sigma > 0.0 {
             self.deviation.observe((score - mu) / sigma);
@@ -436,17 +464,18 @@ impl CameraMetrics {
     }
 
     pub fn skipped(&self, reason: SkipReason) {
-        self.segments_skipped.with_label_values(&[&self.name, reason.text()]).inc();
+        self.segments_skipped.with_label_values(&[&self.camera, &self.name, reason.text()]).inc();
     }
 
     pub fn alert(&self, severity: Level) {
-        self.alerts.with_label_values(&[&self.name, severity.text()]).inc();
+        self.alerts.with_label_values(&[&self.camera, &self.name, severity.text()]).inc();
     }
+}
 
-    fn one_hot<L: Label + PartialEq>(&self, gauge: &IntGaugeVec, now: L) {
-        for state in L::ALL {
-            gauge.with_label_values(&[self.name.as_str(), state.text()]).set(i64::from(*state == now));
-        }
+/// Sets the gauge of the state that holds, and clears those of the others.
+fn one_hot<L: Label + PartialEq>(gauge: &IntGaugeVec, of: &[&str], now: L) {
+    for state in L::ALL {
+        gauge.with_label_values(&[of, &[state.text()]].concat()).set(i64::from(*state == now));
     }
 }
 
@@ -475,17 +504,17 @@ mod tests {
     #[test]
     fn a_busy_camera_has_at_most_25_series_of_its_own() {
         let metrics = Metrics::new();
-        let gate = metrics.camera("gate");
+        let (gate, main) = (metrics.camera("gate"), metrics.detector("gate", "main"));
         gate.frame(1.0);
         gate.link(Link::Live);
-        gate.learning(Learning::Armed);
-        gate.scored(3.0, 1.0, 0.5, 4.0);
+        main.learning(Learning::Armed);
+        main.scored(3.0, 0.01, 1.0, 0.5, 4.0);
         gate.dropped(DropReason::QueueFull, 2);
         gate.dropped(DropReason::RunEnded, 7);
         gate.reconnect(ReconnectReason::Stalled);
         gate.reconnect(ReconnectReason::Unreachable);
-        gate.skipped(SkipReason::Learning);
-        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| gate.alert(l));
+        main.skipped(SkipReason::Learning);
+        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| main.alert(l));
         let text = metrics.render();
         let series = text.lines().filter(|l| l.contains("camera=\"gate\"")).count();
         assert!((15..=25).contains(&series), "{series} series:\n{text}");
@@ -493,7 +522,7 @@ mod tests {
             text.contains("sigmawatch_frames_dropped_total{camera=\"gate\",reason=\"run_ended\"} 7"),
             "{text}"
         );
-        assert!(text.contains("sigmawatch_threshold{camera=\"gate\"} 3\n"), "{text}");
+        assert!(text.contains("sigmawatch_threshold{camera=\"gate\",detector=\"main\"} 3\n"), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
     }
 

@@ -5,6 +5,6 @@ mod metrics;
 
 pub use log::{LogError, LogFormat, init_log};
 pub use metrics::{
-    CameraMetrics, DropReason, Learning, Level, Link, Metrics, Queue, QueueMetrics, ReconnectReason, Sink,
-    SkipReason, Stage,
+    CameraMetrics, DetectorMetrics, DropReason, Learning, Level, Link, Metrics, Queue, QueueMetrics,
+    ReconnectReason, Sink, SkipReason, Stage,
 };

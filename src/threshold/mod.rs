@@ -1,8 +1,12 @@
-//! Score -> Verdict: is a score above L = mu + k sigma, and for how many segments.
+//! Score -> Verdict: is a score above L = mu + k sigma, for how many segments, and how unlikely is it.
 
 mod debounce;
+mod fusion;
+mod tail;
 
 pub use debounce::{Debounce, Rule, Step};
+pub use fusion::fuse;
+pub use tail::{Tail, deviations};
 
 use crate::infer::Calibration;
 use serde::{Deserialize, Serialize};

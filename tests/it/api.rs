@@ -2,13 +2,12 @@
 
 use crate::desk::Desk;
 use crate::docs::documented_routes;
-use crate::fixture::event;
+use crate::fixture::{event, row};
 use serde_json::Value;
 use sigmawatch::alert::Change;
 use sigmawatch::api::serve;
 use sigmawatch::base::Timestamp;
 use sigmawatch::store::ScoreRow;
-use sigmawatch::threshold::Threshold;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -80,11 +79,11 @@ fn cameras_show_their_state_and_no_camera_is_a_problem() {
     let desk = Desk::start();
     let list = json(get(&desk, "/api/cameras"));
     assert_eq!(list[0]["name"], "gate");
-    assert_eq!(list[0]["learning"]["state"], "armed");
-    assert_eq!(list[0]["threshold"]["limit"], 2.5);
-    assert_eq!(list[0]["map"]["columns"], 3);
+    assert_eq!(list[0]["detectors"][0]["learning"]["state"], "armed");
+    assert_eq!(list[0]["detectors"][0]["threshold"]["limit"], 2.5);
+    assert_eq!(list[0]["detectors"][0]["map"]["columns"], 3);
     assert_eq!(list[1]["state"], "backing_off");
-    assert_eq!(list[1]["threshold"], Value::Null);
+    assert_eq!(list[1]["detectors"][0]["threshold"], Value::Null);
     assert_eq!(json(get(&desk, "/api/cameras/yard")), list[1]);
     assert!(problem(get(&desk, "/api/cameras/attic"), 404).contains("`attic`"));
     assert!(problem(get(&desk, "/api/cameras/attic/latest.jpg"), 404).contains("`attic`"));
@@ -108,9 +107,7 @@ fn the_latest_picture_is_a_jpeg_of_the_width_asked_for() {
 #[test]
 fn scores_come_as_a_timeline() {
     let desk = Desk::start();
-    let rows: Vec<_> = (1900..1990)
-        .map(|s| ScoreRow { camera: "gate".into(), time: at(s), score: s as f32, threshold: 2.5 })
-        .collect();
+    let rows: Vec<_> = (1900..1990).map(|s| ScoreRow { score: s as f32, ..row(at(s)) }).collect();
     desk.store.put_scores(&rows).expect("written");
     let all = json(get(&desk, "/api/cameras/gate/scores"));
     assert_eq!(all["points"].as_array().expect("points").len(), 90, "the last hour");
@@ -177,7 +174,7 @@ fn learning_again_is_accepted_once() {
     let desk = Desk::start();
     let answer = post(&desk, "/api/cameras/gate/learn", &[]);
     assert_eq!(answer.status(), 202);
-    assert_eq!(json(answer)["learning"]["state"], "relearning");
+    assert_eq!(json(answer)["detectors"][0]["learning"]["state"], "relearning");
     assert!(problem(post(&desk, "/api/cameras/gate/learn", &[]), 409).contains("already learning"));
     problem(post(&desk, "/api/cameras/attic/learn", &[]), 404);
 }
@@ -290,7 +287,7 @@ impl Client {
 fn the_stream_tells_what_happens() {
     let desk = Desk::start();
     let mut client = Client::connect(&desk, None);
-    desk.bus.score(&"gate".into(), at(1999), 1.5, &Threshold { mu: 1.0, sigma: 0.5, k: 3.0 });
+    desk.bus.score(&row(at(1999)), 0.2);
     desk.bus.camera(&crate::desk::camera(
         "gate",
         sigmawatch::api::LinkState::Stalled,

@@ -67,7 +67,7 @@ pub fn source(config: config::Gst) -> Result<Box<dyn Source>, SourceError> {
 
 /// Opens a source.
 pub fn open(config: config::Gst, spec: &FrameSpec) -> Result<Box<dyn Stream>, SourceError> {
-    source(config)?.open(spec)
+    source(config)?.open(std::slice::from_ref(spec))
 }
 
 /// Takes frames until `n` have come or the stream ends; fails after 20 s.

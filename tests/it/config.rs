@@ -1,6 +1,6 @@
 //! The configuration: the manual against the code, every mistake at once, hostile files, no secrets.
 
-use sigmawatch::config::{Invalid, Loaded, Method, Scorer, Source, load, load_with};
+use sigmawatch::config::{Fusion, FusionRule, Invalid, Loaded, Method, Scorer, Source, load, load_with};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn the_shipped_configuration_works_and_runs_the_demo_camera() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(loaded.config.cameras.len(), 1);
     assert!(matches!(loaded.config.cameras[0].source, Source::Synthetic(_)));
-    assert_eq!(loaded.config.cameras[0].detector.learning.watch_for, Duration::from_secs(60));
+    assert_eq!(loaded.config.cameras[0].detectors[0].learning.watch_for, Duration::from_secs(60));
     assert!(loaded.config.http.listen.ip().is_loopback());
 }
 
@@ -176,7 +176,7 @@ fn cameras_take_the_detector_keys_that_they_do_not_give() {
         "[detector]\nk = 7\nstride = 16\n{CAMERA}detector.k = 3.5\n[[camera]]\nname = \"b\"\nsource = \"synthetic\"\n"
     );
     let cameras = place.load(&text).expect("good").config.cameras;
-    let seen: Vec<_> = cameras.iter().map(|c| (c.detector.threshold.k, c.detector.stride)).collect();
+    let seen: Vec<_> = cameras.iter().map(|c| (c.detectors[0].threshold.k, c.detectors[0].stride)).collect();
     assert_eq!(seen, [(3.5, 16), (7.0, 16)]);
 }
 
@@ -244,7 +244,7 @@ fn the_view_for_people_shows_hosts_but_no_secrets() {
     let view = loaded.config.redacted();
     assert_eq!(view["camera"][0]["location"], "rtsp://h:554/s");
     assert_eq!(view["camera"][0]["password"], "***");
-    assert_eq!(view["camera"][0]["detector"]["close_after"], "30s");
+    assert_eq!(view["camera"][0]["detector"][0]["close_after"], "30s");
     assert_eq!(loaded.warnings.len(), 1, "credentials in the location are warned of");
 }
 
@@ -420,7 +420,8 @@ fn a_reader_who_has_read_enough_ends_the_program_quietly() {
 fn a_scorer_is_a_method_or_a_file() {
     let place = Place::new();
     let camera = "[[camera]]\nname = \"a\"\nsource = \"synthetic\"\n";
-    let scorer = |text: &str| place.load(text).map(|loaded| loaded.config.cameras[0].detector.scorer.clone());
+    let scorer =
+        |text: &str| place.load(text).map(|loaded| loaded.config.cameras[0].detectors[0].scorer.clone());
     assert_eq!(scorer(camera).ok(), Some(Scorer::Learned(Method::Diffusion)));
     for method in Method::ALL {
         let text = format!("{camera}detector.scorer = \"{method}\"\n");
@@ -429,4 +430,37 @@ fn a_scorer_is_a_method_or_a_file() {
     let refused = scorer(&format!("{camera}detector.scorer = \"magic\"\n")).expect_err("no such method");
     let message = refused.to_string();
     assert!(Method::NAMES.iter().all(|name| message.contains(name)), "{message}");
+}
+
+#[test]
+fn several_detectors_have_names_of_their_own_and_one_fusion() {
+    let place = Place::new();
+    let camera = |rest: &str| format!("{CAMERA}{rest}");
+    let good = camera(
+        "fusion = \"fisher\"\n[[camera.detector]]\nname = \"a\"\nk = 4\n[[camera.detector]]\nname = \"b\"\n",
+    );
+    let loaded = place.load(&good).expect("good").config;
+    let seen: Vec<_> = loaded.cameras[0].detectors.iter().map(|d| (&*d.name, d.threshold.k)).collect();
+    assert_eq!(seen, [("a", 4.0), ("b", 3.0)]);
+    assert_eq!(loaded.cameras[0].fusion, Fusion::All(FusionRule::Fisher));
+    assert_eq!(place.load(CAMERA).expect("good").config.cameras[0].detectors.len(), 1);
+    for (rest, says) in [
+        ("[[camera.detector]]\nname = \"a\"\n[[camera.detector]]\nk = 4\n", "missing beside other detectors"),
+        ("[[camera.detector]]\nname = \"a\"\n[[camera.detector]]\nname = \"a\"\n", "of this name"),
+        ("[[camera.detector]]\nname = \"a\"\nkay = 4\n", "camera.a.detector.a.kay"),
+        ("[[camera.detector]]\nname = \"fused\"\n", "fused verdict"),
+        ("detector = []\n", "no detector"),
+        ("detector = 7\n", "a table is wanted"),
+        ("fusion = \"average\"\n", "\"none\", \"min\", \"fisher\""),
+    ] {
+        let refused = place.load(&camera(rest)).expect_err(rest).to_string();
+        assert!(refused.contains(says), "{rest}: {refused}");
+    }
+    let lonely = place.load(&camera("fusion = \"min\"\n")).expect("only a warning");
+    assert!(
+        lonely.warnings.iter().any(|w| w.to_string().contains("nothing to fuse")),
+        "{:?}",
+        lonely.warnings
+    );
+    assert_eq!(lonely.config.cameras[0].fusion, Fusion::None);
 }

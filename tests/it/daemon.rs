@@ -21,14 +21,14 @@ const PLAZA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n";
 
 /// What a scorer written here always says.
 #[derive(Clone, Copy)]
-enum Says {
+pub enum Says {
     NotANumber,
     /// Far above any threshold of mu 1 and sigma 0.5.
     Unusual,
 }
 
 /// Writes a scorer for the features of a V1 bank over pictures of this size.
-fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
+pub fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
     infer::init(&onnxruntime()).expect("ONNX Runtime for the tests: `make test` fetches it");
     let extractor = ExtractorModel::generate(&V1Params::new(width, height, 10.0, false)).expect("a bank");
     let (grid, dims) = (extractor.spec().grid, extractor.spec().dims);
@@ -63,7 +63,6 @@ fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
             dims,
             state: vec![],
             calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
-            factors: vec![],
             training: Value::Null,
         }),
     };
@@ -80,7 +79,9 @@ fn home_with(says: Says) -> Home {
 
 /// Waits until an event is open; gives its id.
 fn open_event(daemon: &Daemon) -> String {
-    daemon.until("an open event", || Some(daemon.camera("plaza")["open_event"].as_str()?.to_owned()))
+    daemon.until("an open event", || {
+        Some(daemon.camera("plaza")["detectors"][0]["open_event"].as_str()?.to_owned())
+    })
 }
 
 fn text<'a>(value: &'a Value, what: &str) -> &'a str {
@@ -108,7 +109,9 @@ fn a_second_signal_ends_it_at_once() {
     // Segments of large pictures wait in the lane: the clean stop takes seconds.
     let home = Home::new("width = 1280\nheight = 720", &format!("{PLAZA}real_time = false"));
     let daemon = home.start();
-    daemon.until("the first segment", || (daemon.camera("plaza")["segments"].as_u64()? > 0).then_some(()));
+    daemon.until("the first segment", || {
+        (daemon.camera("plaza")["detectors"][0]["segments"].as_u64()? > 0).then_some(())
+    });
     daemon.signal(Signal::TERM);
     daemon.until("the stop", || daemon.log().contains("stopping").then_some(()));
     daemon.signal(Signal::TERM);
@@ -140,13 +143,13 @@ fn what_a_killed_daemon_left_open_is_closed_by_the_next() {
 fn scores_that_are_not_numbers_are_no_alerts_but_a_problem() {
     let home = home_with(Says::NotANumber);
     let daemon = home.start();
-    let skipped = r#"segments_skipped_total{camera="plaza",reason="not_finite"}"#;
+    let skipped = r#"segments_skipped_total{camera="plaza",detector="main",reason="not_finite"}"#;
     daemon.until("skipped segments", || (daemon.metric(skipped) >= 3.0).then_some(()));
     let camera = daemon.camera("plaza");
     assert_eq!(camera["healthy"], false);
     assert!(text(&camera, "problem").contains("not finite"), "{camera}");
     assert!(text(&camera, "problem").contains("(learn the camera again)"), "{camera}");
-    assert_eq!(camera["score"], Value::Null);
+    assert_eq!(camera["detectors"][0]["score"], Value::Null);
     assert_eq!(daemon.events("").len(), 0);
     assert_eq!(daemon.json("/readyz")["status"], "degraded");
     assert_eq!(daemon.stop().matches("not finite").count(), 1, "said once, not at every segment");
@@ -230,12 +233,13 @@ fn the_plaza_is_learned_watched_and_learned_again() {
 fn learns_and_alerts(home: &Home, incidents: &Incidents) -> (Value, String) {
     let daemon = home.start();
     let stream = daemon.stream();
-    let learning =
-        |state: &str| daemon.metric(&format!("learning_state{{camera=\"plaza\",state=\"{state}\"}}"));
+    let learning = |state: &str| {
+        daemon.metric(&format!("learning_state{{camera=\"plaza\",detector=\"main\",state=\"{state}\"}}"))
+    };
     let mut seen = vec![];
     let model = daemon.until("arming", || {
         let camera = daemon.camera("plaza");
-        let learning = &camera["learning"];
+        let learning = &camera["detectors"][0]["learning"];
         seen.push((text(learning, "step").to_owned(), learning["progress"].as_f64().expect("a number")));
         (text(learning, "state") == "armed").then(|| text(learning, "model_sha256").to_owned())
     });
@@ -287,12 +291,14 @@ fn learns_and_alerts(home: &Home, incidents: &Incidents) -> (Value, String) {
 fn restarts_armed(home: &Home, incidents: &Incidents, before: &Value, model: &str) {
     let daemon = home.start();
     let camera = daemon.camera("plaza");
-    assert_eq!(text(&camera["learning"], "state"), "armed");
-    assert_eq!(text(&camera["learning"], "model_sha256"), model);
+    assert_eq!(text(&camera["detectors"][0]["learning"], "state"), "armed");
+    assert_eq!(text(&camera["detectors"][0]["learning"], "model_sha256"), model);
     assert_eq!(&daemon.json(&format!("/api/events/{}", text(before, "id")))["end_time"], &before["end_time"]);
     assert!(!daemon.bytes(text(before, "snapshot")).is_empty());
     // The cyclist comes at frame 1200; 400 frames later the next incident begins.
-    daemon.until("frame 1600", || (daemon.camera("plaza")["segments"].as_u64()? > 200).then_some(()));
+    daemon.until("frame 1600", || {
+        (daemon.camera("plaza")["detectors"][0]["segments"].as_u64()? > 200).then_some(())
+    });
     let after = format!("&after={}", text(before, "last_time"));
     let mut events = daemon.events(&after);
     events.retain(|event| event["id"] != before["id"] && event["segments"]["first"].as_u64() < Some(198));
@@ -306,11 +312,11 @@ fn restarts_armed(home: &Home, incidents: &Incidents, before: &Value, model: &st
 /// The third life: learned again on request, and watched over all the while.
 fn learns_again(home: &Home) {
     let daemon = home.start();
-    let scored = || daemon.metric(r#"segments_scored_total{camera="plaza"}"#);
+    let scored = || daemon.metric(r#"segments_scored_total{camera="plaza",detector="main"}"#);
     daemon.until("scores", || (scored() > 0.0).then_some(()));
     let learn = || daemon.post("/api/cameras/plaza/learn").status().as_u16();
     assert_eq!((learn(), learn()), (202, 409));
-    let state = || text(&daemon.camera("plaza")["learning"], "state").to_owned();
+    let state = || text(&daemon.camera("plaza")["detectors"][0]["learning"], "state").to_owned();
     assert_eq!(state(), "relearning");
     let first = scored();
     daemon.until("scores meanwhile", || (scored() > first).then_some(()));
@@ -318,9 +324,9 @@ fn learns_again(home: &Home) {
     daemon.until("arming", || (state() == "armed").then_some(()));
     let camera = daemon.camera("plaza");
     assert!(camera["healthy"] == true && camera["problem"] == Value::Null, "{camera}");
-    let (learned, first) = (text(&camera["learning"], "model_sha256"), scored());
+    let (learned, first) = (text(&camera["detectors"][0]["learning"], "model_sha256"), scored());
     daemon.until("scores of the new model", || (scored() > first + 1.0).then_some(()));
-    let file = Layout::new(&home.path("data")).model(&"plaza".into());
+    let file = Layout::new(&home.path("data")).model(&"plaza".into(), &"main".into());
     assert_eq!(infer::sha256_hex(&std::fs::read(file).expect("the model in force")), learned);
     assert!(daemon.stop().contains("armed after"));
 }

@@ -1,8 +1,8 @@
 //! A running API over a real store, with cameras that a test sets as it likes.
 
 use sigmawatch::api::{
-    Bus, CameraStatus, Cameras, LearnRefused, LearningState, LearningStatus, LinkState, Parts, ServerHandle,
-    serve,
+    Bus, CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
+    Parts, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::frame::{Picture, StreamInfo};
@@ -35,13 +35,15 @@ impl Cameras for FakeCameras {
         Some(scene(width, width * 9 / 16))
     }
 
-    fn learn(&self, camera: &str) -> Result<(), LearnRefused> {
+    fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused> {
         let mut list = self.list.lock().expect("held by no panic");
         let camera = list.iter_mut().find(|c| &*c.name == camera).ok_or(LearnRefused::NoSuchCamera)?;
-        if camera.learning.state != LearningState::Armed {
+        let named = |d: &&mut DetectorStatus| detector.is_none_or(|name| &*d.name == name);
+        let detector = camera.detectors.iter_mut().find(named).ok_or(LearnRefused::NoSuchDetector)?;
+        if detector.learning.state != LearningState::Armed {
             return Err(LearnRefused::Busy);
         }
-        camera.learning.state = LearningState::Relearning;
+        detector.learning.state = LearningState::Relearning;
         Ok(())
     }
 
@@ -64,7 +66,6 @@ pub fn scene(width: u32, height: u32) -> Picture {
 }
 
 pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus {
-    let armed = state == LearningState::Armed;
     CameraStatus {
         name: name.into(),
         source: "rtsp://gate.example/stream".into(),
@@ -77,6 +78,16 @@ pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus
         last_frame_age: Some(if link == LinkState::Live { 0.1 } else { 42.0 }),
         reconnects: 1,
         frames: 1000,
+        detectors: vec![detector("main", state)],
+    }
+}
+
+pub fn detector(name: &str, state: LearningState) -> DetectorStatus {
+    let armed = state == LearningState::Armed;
+    DetectorStatus {
+        name: name.into(),
+        method: "v1+diffusion".into(),
+        alerts: true,
         segments: 60,
         learning: LearningStatus {
             state,
@@ -87,6 +98,7 @@ pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus
         },
         threshold: armed.then_some(Threshold { mu: 1.0, sigma: 0.5, k: 3.0 }),
         last_score: armed.then_some(1.25),
+        probability: armed.then_some(0.3),
         grid: armed.then_some(Grid { rows: 2, cols: 3 }),
         covers: Covers::default(),
         regions: if armed { vec![1.0, 1.2, 0.8, 1.1, 9.0, 1.0] } else { Vec::new() },

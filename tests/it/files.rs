@@ -89,7 +89,7 @@ fn a_source_that_is_opened_again_goes_on_counting_in_a_new_run() {
     let clip = mp4(dir.path(), "a.mp4", 10, 10);
     let mut source = source(file(&clip)).expect("a description");
     for round in 0..3 {
-        let mut stream = source.open(&SPEC).expect("it opens");
+        let mut stream = source.open(&[SPEC]).expect("it opens");
         let frames = take(stream.as_mut(), usize::MAX).expect("frames");
         assert_eq!(frames.len(), 10);
         let all_new = frames.iter().zip(round * 10..).all(|(f, seq)| f.run == round && f.stamp.seq == seq);
@@ -140,7 +140,7 @@ fn an_integrators_description_is_played_and_a_wrong_one_named() {
         std::fs::write(dir.path().join("mine.pipeline"), text).expect("a writable folder");
         let config = config::Source::Gst(config::Gst { pipeline: "mine".into(), ..file(&clip) });
         let mut source = open_source(&config, dir.path(), Arc::new(SystemClock::default()))?;
-        take(source.open(&SPEC)?.as_mut(), usize::MAX)
+        take(source.open(&[SPEC])?.as_mut(), usize::MAX)
     };
     let good = format!(
         "# hardware of our own\nfilesrc name=source ! qtdemux ! h264parse ! avdec_h264 max-threads=2 !\n{tail}"

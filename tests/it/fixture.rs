@@ -3,6 +3,7 @@
 use sigmawatch::alert::{Event, ModelRef, Severity};
 use sigmawatch::base::Timestamp;
 use sigmawatch::infer::{Covers, Grid};
+use sigmawatch::store::ScoreRow;
 
 /// The nth event: later ones have larger ids, times and scores; even ones are the gate's, odd ones the
 /// yard's. It lasts from second 1000 + 10 n for six seconds, and is over.
@@ -11,11 +12,13 @@ pub fn event(n: u64) -> Event {
     Event {
         id: format!("0197a6f0-0000-7000-8000-{n:012x}"),
         camera: if n.is_multiple_of(2) { "gate".into() } else { "yard".into() },
+        detector: "main".into(),
         start_time: at(10 * n),
         end_time: Some(at(10 * n + 6)),
         last_time: at(10 * n + 6),
         score: 1.5,
         top_score: n as f32,
+        probability: Some(0.001),
         threshold: 2.0,
         mu: 1.0,
         sigma: 0.5,
@@ -31,4 +34,9 @@ pub fn event(n: u64) -> Event {
         top_regions: vec![(1, 1), (0, 1)],
         has_snapshot: false,
     }
+}
+
+/// An ordinary score of the gate's detector.
+pub fn row(time: Timestamp) -> ScoreRow {
+    ScoreRow { camera: "gate".into(), detector: "main".into(), time, score: 1.5, threshold: 2.5 }
 }

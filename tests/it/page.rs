@@ -2,12 +2,11 @@
 
 use crate::browser::Browser;
 use crate::desk::{Desk, scene};
-use crate::fixture::event;
+use crate::fixture::{event, row};
 use sigmawatch::alert::{Change, Map, snapshot};
 use sigmawatch::base::Timestamp;
 use sigmawatch::infer::Covers;
 use sigmawatch::store::ScoreRow;
-use sigmawatch::threshold::Threshold;
 use std::time::Duration;
 
 /// A gate with ten minutes of scores and two alerts (one with a picture), and a yard that is away.
@@ -19,12 +18,8 @@ fn busy_desk() -> Desk {
         .map(|s| {
             let high = (300..330).contains(&s) || (60..75).contains(&s);
             let noise = ((s * 7919) % 101) as f32 / 101.0;
-            ScoreRow {
-                camera: "gate".into(),
-                time: ago(s),
-                score: 0.8 + 0.6 * noise + if high { 2.5 + noise } else { 0.0 },
-                threshold: 2.5,
-            }
+            let score = 0.8 + 0.6 * noise + if high { 2.5 + noise } else { 0.0 };
+            ScoreRow { score, ..row(ago(s)) }
         })
         .collect();
     desk.store.put_scores(&rows).expect("written");
@@ -94,7 +89,7 @@ fn news_arrives_by_itself_and_an_alert_opens_by_keyboard() {
     let first = "document.querySelector('.alerts li')";
     let name = browser.evaluate(&format!("{first}.querySelector('.camera-name').textContent"));
     assert_eq!(name, "<img src=x onerror=alert(1)>", "text stays text");
-    desk.bus.score(&"gate".into(), Timestamp::now(), 7.77, &Threshold { mu: 1.0, sigma: 0.5, k: 3.0 });
+    desk.bus.score(&ScoreRow { score: 7.77, ..row(Timestamp::now()) }, 1e-4);
     browser.wait_for("document.querySelector('[data-camera=gate] .score').matches('.over-limit')");
 
     browser.evaluate("[...document.querySelectorAll('.alert')].at(-1).focus()");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// The clips here have 20 frames a second, to be quicker.
 const FAST: FrameSpec = FrameSpec { fps: 20.0, ..SPEC };
 
-fn camera(url: String) -> config::Gst {
+pub fn camera(url: String) -> config::Gst {
     config::Gst { pipeline: "rtsp".into(), live: true, ..file(url) }
 }
 
@@ -38,7 +38,7 @@ fn watch(config: config::Gst, stall_after: Duration) -> Watched {
         let stop = Arc::clone(&stop);
         move || {
             let mut source = source(config).expect("the shipped description");
-            let link = Link::new(FAST, stall_after, Arc::new(SystemClock::default()));
+            let link = Link::new(vec![FAST], stall_after, Arc::new(SystemClock::default()));
             // A test that has seen enough no longer listens.
             link.run(source.as_mut(), &stop, &mut |event| drop(send.send(event)));
         }

@@ -5,7 +5,7 @@ use gstreamer::glib;
 use gstreamer_rtsp_server::{self as rtsp, gst_rtsp, prelude::*};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
 /// A running camera; dropping it cuts every connection and closes the port.
@@ -14,6 +14,7 @@ pub struct RtspCamera {
     main: glib::MainLoop,
     thread: Option<JoinHandle<()>>,
     silent: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What a camera demands of its clients.
@@ -36,12 +37,14 @@ impl RtspCamera {
         let context = glib::MainContext::new();
         let main = glib::MainLoop::new(Some(&context), false);
         let silent = Arc::new(AtomicBool::new(false));
+        let connections = Arc::new(AtomicUsize::new(0));
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
-            let (main, silent, clip) = (main.clone(), Arc::clone(&silent), clip.to_owned());
+            let (main, clip) = (main.clone(), clip.to_owned());
+            let (silent, connections) = (Arc::clone(&silent), Arc::clone(&connections));
             move || {
                 let with = context.with_thread_default(|| {
-                    let server = server(&clip, port, login, silent);
+                    let server = server(&clip, port, login, silent, connections);
                     let source = server.attach(Some(&context)).expect("the port is free");
                     tell.send(server.bound_port() as u16).expect("the test waits for it");
                     main.run();
@@ -54,12 +57,17 @@ impl RtspCamera {
             }
         });
         let port = told.recv().expect("the server starts");
-        Self { port, main, thread: Some(thread), silent }
+        Self { port, main, thread: Some(thread), silent, connections }
     }
 
     /// The stream's address.
     pub fn url(&self) -> String {
         format!("rtsp://127.0.0.1:{}/stream", self.port)
+    }
+
+    /// Clients that were served so far, a new one each time that somebody connects.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// From now on connections stay up but bring no more pictures.
@@ -78,7 +86,13 @@ impl Drop for RtspCamera {
     }
 }
 
-fn server(clip: &Path, port: u16, login: Option<Login>, silent: Arc<AtomicBool>) -> rtsp::RTSPServer {
+fn server(
+    clip: &Path,
+    port: u16,
+    login: Option<Login>,
+    silent: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
+) -> rtsp::RTSPServer {
     let server = rtsp::RTSPServer::new();
     server.set_address("127.0.0.1");
     server.set_service(&port.to_string());
@@ -88,6 +102,7 @@ fn server(clip: &Path, port: u16, login: Option<Login>, silent: Arc<AtomicBool>)
         clip.display()
     ));
     factory.connect_media_configure(move |_, media| {
+        connections.fetch_add(1, Relaxed);
         let bin = media.element().downcast::<gst::Bin>().expect("a launched media is a bin");
         let gate = bin.by_name("gate").expect("named above").static_pad("src").expect("identity has one");
         let silent = Arc::clone(&silent);

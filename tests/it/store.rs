@@ -1,11 +1,13 @@
 //! The store on a real disk: paging, retention, and what is left after a kill, a tear or a stranger's file.
 
-use crate::fixture::event;
+use crate::fixture::{event, row};
 use sigmawatch::base::{SimClock, SystemClock, Timestamp};
 use sigmawatch::features::Features;
+use sigmawatch::frame::{FrameSpec, PixelFormat};
+use sigmawatch::infer::{Covers, ExtractorSpec, Grid, Manifest, ModelSpec};
 use sigmawatch::store::{EventFilter, FeatureRing, RingSpec, ScoreRow, Store};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +88,7 @@ fn a_peak_survives_thinning_out() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let store = open(dir.path());
     let row = |second: i64, score: f32| ScoreRow {
+        detector: "main".into(),
         camera: "gate".into(),
         time: at(second),
         score,
@@ -95,15 +98,15 @@ fn a_peak_survives_thinning_out() {
     rows[37].score = 9.0;
     rows.push(row(200, f32::NAN));
     assert_eq!(store.put_scores(&rows).expect("written"), 1, "the one that is not finite is left out");
-    let read = |step| store.scores("gate", at(0), at(1000), step, 1000).expect("read");
+    let read = |step| store.scores("gate", "main", at(0), at(1000), step, 1000).expect("read");
     assert_eq!(read(None).len(), 100);
     let thin = read(Some(Duration::from_secs(10)));
     assert_eq!(thin.len(), 10);
     assert_eq!((thin[3].time, thin[3].score, thin[3].threshold), (at(37), 9.0, 39.0));
-    assert_eq!(store.scores("gate", at(10), at(20), None, 1000).expect("read").len(), 10);
-    let newest = store.scores("gate", at(0), at(1000), None, 5).expect("read");
+    assert_eq!(store.scores("gate", "main", at(10), at(20), None, 1000).expect("read").len(), 10);
+    let newest = store.scores("gate", "main", at(0), at(1000), None, 5).expect("read");
     assert_eq!(newest.iter().map(|p| p.time).collect::<Vec<_>>(), (95..100).map(at).collect::<Vec<_>>());
-    assert!(store.scores("yard", at(0), at(1000), None, 5).expect("read").is_empty());
+    assert!(store.scores("yard", "main", at(0), at(1000), None, 5).expect("read").is_empty());
 }
 
 #[test]
@@ -117,7 +120,7 @@ fn what_is_too_old_goes_with_its_pictures() {
         store.put_event(&e).expect("written");
         store.put_snapshot(&e.id, b"large", b"small").expect("written");
     }
-    let row = |s| ScoreRow { camera: "gate".into(), time: at(s), score: 1.0, threshold: 2.0 };
+    let row = |s| row(at(s));
     store.put_scores(&[row(1000), row(1900)]).expect("written");
     assert_eq!(store.retain(Duration::from_secs(1500)).expect("kept"), 0);
     clock.advance(Duration::from_secs(1000));
@@ -125,7 +128,7 @@ fn what_is_too_old_goes_with_its_pictures() {
     assert_eq!(store.event(&event(0).id).expect("read"), None);
     assert_eq!(store.snapshot(&event(0).id).expect("read"), None);
     assert_eq!(store.thumbnail(&event(50).id).expect("read").as_deref(), Some(&b"small"[..]));
-    assert_eq!(store.scores("gate", at(0), at(5000), None, 10).expect("read").len(), 1);
+    assert_eq!(store.scores("gate", "main", at(0), at(5000), None, 10).expect("read").len(), 1);
 }
 
 #[test]
@@ -177,14 +180,35 @@ fn a_newer_layout_and_a_damaged_file_are_refused_with_a_remedy() {
     assert!(damaged.contains("no SQLite database") && damaged.contains("start afresh"), "{damaged}");
 }
 
+/// Where the gate's features of an extractor are.
+fn ring(store: &Store) -> PathBuf {
+    let spec = ExtractorSpec {
+        frame: FrameSpec { width: 64, height: 64, format: PixelFormat::Gray8, fps: 10.0 },
+        frames: 16,
+        grid: Grid { rows: 4, cols: 4 },
+        covers: Covers::default(),
+        dims: 60,
+        channels: vec!["energy".into(); 60],
+    };
+    let extractor = Manifest {
+        format: 1,
+        name: "v1".into(),
+        version: "1".into(),
+        licence: "MIT".into(),
+        provenance: "a test".into(),
+        spec: ModelSpec::Extractor(spec),
+    };
+    store.layout().ring(&"gate".into(), &extractor, 4)
+}
+
 /// Not a test of its own: what runs in the process that the next test kills.
 #[test]
 fn child_that_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
     let store = open(Path::new(&dir));
-    let ring = store.layout().ring(&"gate".into());
+    let path = ring(&store);
     let spec = RingSpec { extractor: "v1 1".into(), regions: 16, dims: 60, capacity: 10 };
-    let mut ring = FeatureRing::open(&ring, &spec).expect("opened");
+    let mut ring = FeatureRing::open(&path, &spec).expect("opened");
     for n in 0.. {
         store.put_event(&event(n)).expect("written");
         store.put_snapshot(&event(n).id, &[1; 20_000], &[2; 2_000]).expect("written");
@@ -221,7 +245,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         assert_eq!(store.event(&event(n).id).expect("read"), Some(event(n)), "event {n}");
         assert_eq!(store.snapshot(&event(n).id).expect("read").expect("there").len(), 20_000);
     }
-    let (_, records) = FeatureRing::read(&store.layout().ring(&"gate".into())).expect("readable");
+    let (_, records) = FeatureRing::read(&ring(&store)).expect("readable");
     assert!(records.len() >= 9, "at most the record that was being written is torn: {}", records.len());
     assert!(records.iter().all(|r| r.features.values.iter().all(|v| f64::from(*v) == r.time_seconds)));
     assert!(records.is_sorted_by(|a, b| a.time_seconds < b.time_seconds));

@@ -151,7 +151,7 @@ fn real_footage_over_rtsp_is_scored_like_the_file_and_its_incident_is_an_event()
             ..number(&expected[first as usize], "last_frame") as u64 + 1;
         println!("{way}: an event from frames {frames:?}, labelled {spans:?}");
         assert!(spans.iter().any(|(from, to)| frames.start < *to && frames.end > *from), "{event}");
-        assert_eq!(event["model"]["sha256"], daemon.camera(way)["learning"]["model_sha256"]);
+        assert_eq!(event["model"]["sha256"], daemon.camera(way)["detectors"][0]["learning"]["model_sha256"]);
         assert!((number(event, "threshold") - number(&expected[0], "threshold")).abs() < 1e-6);
     }
     let learn = daemon.post("/api/cameras/tcp/learn");

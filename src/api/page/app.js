@@ -13,6 +13,7 @@ let reached = 0; // when the daemon last answered, in performance time
 
 const number = (v) => (v == null || !Number.isFinite(v) ? "–" : Math.abs(v) >= 100 ? v.toFixed(0) : v.toFixed(2));
 const clock = (t) => new Date(t).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const rarity = (p) => (p == null || !Number.isFinite(p) ? "–" : p > 0.01 ? "usual" : `1 in ${(1 / p).toPrecision(2)}`);
 const short = (sha) => (sha ? sha.slice(0, 10) : "–");
 
 function duration(seconds) {
@@ -56,6 +57,11 @@ class Card {
     $(".state", this.root).dataset.role = "state";
     $(".mode", this.root).dataset.role = "mode";
     $(".learn", this.root).addEventListener("click", () => this.learn());
+    $(".detector", this.root).addEventListener("change", () => {
+      this.points = [];
+      this.show(this.data);
+      this.timeline().catch(() => {});
+    });
     $("#cameras").append(this.root);
   }
 
@@ -63,31 +69,46 @@ class Card {
     this.data = data;
     this.shown = performance.now();
     const at = (selector) => $(selector, this.root);
-    const armed = data.learning.state !== "learning";
+    this.offer(data.detectors);
+    const { learning, threshold, score, probability } = this.detector;
+    const armed = learning.state !== "learning";
     chip(at(".state"), data.state);
-    chip(at(".mode"), data.learning.state);
+    chip(at(".mode"), learning.state);
     at(".problem").hidden = !data.problem && data.healthy;
     at(".problem").textContent = data.problem ?? "the scores are not sound: look at the log";
-    at(".learning").hidden = data.learning.state === "armed";
-    at(".step").textContent = `${data.learning.step} · ${Math.round(data.learning.progress * 100)} %`;
-    at("progress").value = data.learning.progress;
+    at(".learning").hidden = learning.state === "armed";
+    at(".step").textContent = `${learning.step} · ${Math.round(learning.progress * 100)} %`;
+    at("progress").value = learning.progress;
     at("progress").setAttribute("aria-label", `learning of ${this.name}`);
-    at(".learn").disabled = data.learning.state !== "armed";
-    at(".made").textContent = data.threshold
-      ? `μ ${number(data.threshold.mu)} + ${data.threshold.k} σ ${number(data.threshold.sigma)}`
+    at(".learn").disabled = learning.state !== "armed";
+    at(".made").textContent = threshold
+      ? `μ ${number(threshold.mu)} + ${threshold.k} σ ${number(threshold.sigma)}`
       : "–";
-    at(".model").textContent = armed ? short(data.learning.model_sha256) : "none yet";
-    at(".model").title = data.learning.model_sha256 ?? "";
+    at(".model").textContent = armed ? `${this.detector.method} ${short(learning.model_sha256)}` : "none yet";
+    at(".model").title = learning.model_sha256 ?? "";
     at(".stream").textContent = data.width
       ? `${data.width}×${data.height} ${data.codec ?? ""} ${data.fps.toFixed(1)} fps`
       : "–";
-    this.root.classList.toggle("alarm", data.open_event != null);
-    this.showScore(data.score, data.threshold?.limit);
+    this.root.classList.toggle("alarm", data.detectors.some((d) => d.open_event != null));
+    this.showScore(score, threshold?.limit, probability);
     this.showAge();
   }
 
-  showScore(score, limit) {
+  // One of several detectors is looked at; at first the one whose verdict opens events.
+  offer(detectors) {
+    const choice = $(".detector", this.root);
+    if (choice.options.length !== detectors.length) {
+      choice.replaceChildren(...detectors.map((d) => new Option(`${d.name}: ${d.method}`, d.name)));
+      choice.value = (detectors.find((d) => d.alerts) ?? detectors[0]).name;
+      choice.setAttribute("aria-label", `detector of ${this.name}`);
+      choice.hidden = detectors.length < 2;
+    }
+    this.detector = detectors.find((d) => d.name === choice.value);
+  }
+
+  showScore(score, limit, probability) {
     $(".score", this.root).textContent = number(score);
+    $(".rarity", this.root).textContent = rarity(probability);
     $(".score", this.root).classList.toggle("over-limit", score != null && limit != null && score > limit);
     $(".limit", this.root).textContent = number(limit);
   }
@@ -129,7 +150,7 @@ class Card {
 
   // The regions that are above the limit now, while the camera as a whole is.
   drawMap(context, canvas) {
-    const { map, score, threshold } = this.data;
+    const { map, score, threshold } = this.detector;
     if (!map || !threshold || score == null || score <= threshold.limit || this.stale) return;
     const wide = (canvas.width * map.covers_width) / map.columns;
     const high = (canvas.height * map.covers_height) / map.rows;
@@ -144,15 +165,17 @@ class Card {
 
   async timeline() {
     const after = new Date(Date.now() - WINDOW * 1000).toISOString();
-    const data = await (await ask(`${this.data.links.scores}?after=${after}&step=1`)).json();
+    const data = await (await ask(`${this.data.links.scores}?detector=${this.detector.name}&after=${after}&step=1`)).json();
+    if (data.detector !== this.detector.name) return;
     this.points = data.points.map((p) => ({ t: Date.parse(p.time) / 1000, ...p }));
     this.draw();
   }
 
   add(point) {
+    if (point.detector !== this.detector.name) return;
     this.points.push({ t: Date.parse(point.time) / 1000, ...point });
     while (this.points.length && this.points[0].t < Date.now() / 1000 - WINDOW) this.points.shift();
-    this.showScore(point.score, point.threshold);
+    this.showScore(point.score, point.threshold, point.probability);
     this.draw();
   }
 
@@ -243,7 +266,9 @@ class Card {
 
   async learn() {
     try {
-      this.show(await (await ask(this.data.links.learn, { method: "POST" })).json());
+      const one = this.data.detectors.length > 1 && !this.detector.method.includes(" and ");
+      const path = this.data.links.learn + (one ? `?detector=${this.detector.name}` : "");
+      this.show(await (await ask(path, { method: "POST" })).json());
     } catch (error) {
       $(".problem", this.root).hidden = false;
       $(".problem", this.root).textContent = error.message;
@@ -269,6 +294,7 @@ function showAlert(data, older = false) {
   entry.data = data;
   const at = (selector) => $(selector, entry.item);
   at(".camera-name").textContent = data.camera;
+  at(".detector-name").textContent = data.detector === "main" ? "" : data.detector;
   chip(at(".severity"), data.severity);
   at("time").dateTime = data.start_time;
   at("time").textContent = `${clock(data.start_time)} · ${span(data)}`;
@@ -301,6 +327,7 @@ function detail(data) {
   picture.alt = `snapshot of ${data.camera} with the map of unusual regions`;
   const facts = [
     ["Lasted", span(data)], ["Severity", data.severity], ["Highest score", number(data.top_score)],
+    ["Rarity", rarity(data.probability)], ["Detector", data.detector],
     ["Threshold", `${number(data.threshold)} = ${number(data.mu)} + ${data.k} × ${number(data.sigma)}`],
     ["Scorer", data.scorer], ["Segments", `${data.segments.first} to ${data.segments.last}`],
     ["Model", `${data.model.name} ${data.model.sha256}`], ["Event", data.id],
@@ -336,7 +363,8 @@ async function status() {
     const list = await (await ask("/api/cameras")).json();
     list.forEach(card);
     const live = list.filter((c) => c.state === "live").length;
-    const learning = list.filter((c) => c.learning.state === "learning").length;
+    const learns = (c) => c.detectors.some((d) => d.learning.state === "learning");
+    const learning = list.filter(learns).length;
     $("#summary").textContent =
       `${live} of ${list.length} live${learning ? ` · ${learning} learning` : ""}`;
   } catch {

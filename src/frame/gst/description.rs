@@ -16,6 +16,12 @@ pub(super) struct Elements {
     pub pipeline: gst::Pipeline,
     /// Absent where a description needs no location.
     pub source: Option<gst::Element>,
+    /// One a view.
+    pub tails: Vec<Tail>,
+}
+
+/// Where decoded pictures become the frames of one view.
+pub(super) struct Tail {
     pub thin: gst::Element,
     pub size: gst::Element,
     pub frames: gstreamer_app::AppSink,
@@ -43,8 +49,8 @@ impl Description {
         Ok(Self { file, text: lines.collect::<Vec<_>>().join("\n") })
     }
 
-    /// Makes the pipeline.
-    pub(super) fn build(&self) -> Result<Elements, SourceError> {
+    /// Makes the pipeline, with as many tails as there are `views`.
+    pub(super) fn build(&self, views: usize) -> Result<Elements, SourceError> {
         let mut context = gst::ParseContext::new();
         let made = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
         let made = made.map_err(|e| match context.missing_elements().first() {
@@ -91,12 +97,56 @@ impl Description {
             )
         })?;
         let source = pipeline.by_name("source");
-        Ok(Elements { pipeline, source, thin, size, frames })
+        let tail = Tail { thin, size, frames };
+        let tails = match views {
+            0 | 1 => vec![tail],
+            _ => fork(&pipeline, tail, views).map_err(|e| {
+                setup(
+                    format!("{} cannot serve several extractors: {e}", self.place()),
+                    "end it like file.pipeline, and install gstreamer1.0-plugins-base",
+                )
+            })?,
+        };
+        Ok(Elements { pipeline, source, tails })
     }
 
     fn place(&self) -> std::path::Display<'_> {
         self.file.display()
     }
+}
+
+/// Forks what comes out of `thin`, so that one decoding serves all views. The description's own tail goes on
+/// serving the first one.
+fn fork(pipeline: &gst::Pipeline, first: Tail, views: usize) -> Result<Vec<Tail>, gst::glib::BoolError> {
+    let make = |kind: &str| gst::ElementFactory::make(kind).build();
+    let source = first.thin.static_pad("src").expect("checked when the description was built");
+    let scaled = source.peer().ok_or_else(|| gst::glib::bool_error!("nothing follows `thin`"))?;
+    source.unlink(&scaled)?;
+    let (tee, thin) = (make("tee")?, make("identity")?);
+    pipeline.add_many([&tee, &thin])?;
+    gst::Element::link_many([&first.thin, &tee, &thin])?;
+    let branch = thin.static_pad("src").expect("an identity has one");
+    branch.link(&scaled).map_err(|e| gst::glib::bool_error!("its tail does not link: {e:?}"))?;
+    let mut tails = vec![Tail { thin, ..first }];
+    for _ in 1..views {
+        let [thin, scale, convert, size] = [
+            make("identity")?,
+            gst::ElementFactory::make("videoscale").property("add-borders", false).build()?,
+            make("videoconvert")?,
+            make("capsfilter")?,
+        ];
+        let frames = gstreamer_app::AppSink::builder().build();
+        let elements = [&thin, &scale, &convert, &size, frames.upcast_ref()];
+        pipeline.add_many(elements)?;
+        tee.link(&thin)?;
+        gst::Element::link_many(elements)?;
+        tails.push(Tail { thin, size, frames });
+    }
+    for tail in &tails {
+        // The branches share a thread: one that waited for the others to have a picture would keep it from them.
+        tail.frames.set_property("async", false);
+    }
+    Ok(tails)
 }
 
 /// The descriptions in a folder, for a message.

@@ -12,14 +12,27 @@ use crate::base::Clock;
 use crate::config;
 use description::Description;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts that go on over every stream a source opens.
 #[derive(Debug, Default)]
 struct Counters {
-    seq: AtomicU64,
+    /// The next frame of each view.
+    seq: Mutex<Vec<u64>>,
     run: AtomicU64,
+}
+
+impl Counters {
+    /// Number of a view's next frame.
+    fn next_seq(&self, view: usize) -> u64 {
+        let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        if seq.len() <= view {
+            seq.resize(view + 1, 0);
+        }
+        seq[view] += 1;
+        seq[view] - 1
+    }
 }
 
 /// A source that GStreamer plays.
@@ -44,21 +57,21 @@ impl GstSource {
             remedy: "install libgstreamer1.0-0 and gstreamer1.0-plugins-base".into(),
         })?;
         let description = Description::read(pipelines, &config.pipeline)?;
-        description.build()?;
+        description.build(1)?;
         Ok(Self { config: config.clone(), description, clock, counters: Arc::default() })
     }
 }
 
 impl Source for GstSource {
-    fn open(&mut self, spec: &FrameSpec) -> Result<Box<dyn Stream>, SourceError> {
-        let elements = self.description.build()?;
+    fn open(&mut self, views: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError> {
+        let elements = self.description.build(views.len())?;
         if let Some(source) = &elements.source {
             preflight::check(source, &self.config.location)?;
         }
         let stream = stream::GstStream::play(
             elements,
             &self.config,
-            spec,
+            views,
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         )?;

@@ -1,8 +1,8 @@
 //! A playing pipeline as a stream of frames.
 
-use super::description::Elements;
+use super::description::{Elements, Tail};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Tap};
-use super::taker::{Arrival, Taker};
+use super::taker::{Arrival, Taker, lane};
 use super::{Counters, error};
 use crate::base::Clock;
 use crate::config::{self, Transport};
@@ -40,8 +40,8 @@ pub(super) struct GstStream {
     lane: Receiver<Arrival>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    run: u64,
-    last_seq: Option<u64>,
+    /// Run and newest frame of each view.
+    views: Vec<(u64, Option<u64>)>,
     /// A plugin that GStreamer said it lacks.
     missing: Option<String>,
     /// How the stream ended, given out once the lane is empty.
@@ -53,11 +53,11 @@ impl GstStream {
     pub(super) fn play(
         elements: Elements,
         config: &config::Gst,
-        spec: &FrameSpec,
+        views: &[FrameSpec],
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Result<Self, SourceError> {
-        let Elements { pipeline, source, thin, size, frames } = elements;
+        let Elements { pipeline, source, tails } = elements;
         // What is not paced may be analysed several seconds after it was decoded.
         let paced = config.live || config.real_time;
         let shared = Arc::new(Shared {
@@ -69,15 +69,30 @@ impl GstStream {
         if let Some(source) = source {
             set_source(&source, config);
         }
-        size.set_property("caps", size_caps(spec));
         watch_decoders(&pipeline, &shared);
-        thin_out(&thin, spec, &shared, Arc::clone(&clock));
-
-        frames.set_property("sync", !config.live && config.real_time);
-        frames.set_property("max-buffers", 1u32);
-        frames.set_property("drop", false);
-        frames.set_property("enable-last-sample", false);
-        let lane = Taker::attach(&frames, spec, config.live, clock, &shared, &counters);
+        let (send, lane) = lane(views.len());
+        let fastest = (0..views.len()).max_by(|a, b| views[*a].fps.total_cmp(&views[*b].fps));
+        for (view, (Tail { thin, size, frames }, spec)) in tails.iter().zip(views).enumerate() {
+            size.set_property("caps", size_caps(spec));
+            // The pictures for people are those of the view that has the most.
+            let tap = (Some(view) == fastest).then(|| Arc::clone(&clock));
+            thin_out(thin, spec, &shared, tap);
+            frames.set_property("sync", !config.live && config.real_time);
+            frames.set_property("max-buffers", 1u32);
+            frames.set_property("drop", false);
+            frames.set_property("enable-last-sample", false);
+            let taker = Taker {
+                view,
+                send: send.clone(),
+                oldest: config.live.then(|| lane.clone()),
+                shared: Arc::clone(&shared),
+                counters: Arc::clone(&counters),
+                clock: Arc::clone(&clock),
+                format: spec.format,
+                bytes: spec.frame_bytes(),
+            };
+            taker.attach(frames);
+        }
 
         let run = counters.run.fetch_add(1, Relaxed);
         let mut stream = Self {
@@ -86,8 +101,7 @@ impl GstStream {
             lane,
             shared,
             counters,
-            run,
-            last_seq: None,
+            views: vec![(run, None); views.len()],
             missing: None,
             end: None,
         };
@@ -126,12 +140,9 @@ impl GstStream {
                     }
                     continue;
                 }
-                gst::MessageView::Eos(_) if self.last_seq.is_none() && !self.config.live => {
-                    Some(self.explain(&gst::glib::Error::new(
-                        gst::StreamError::WrongType,
-                        "it ended without a picture",
-                    )))
-                }
+                gst::MessageView::Eos(_) if !self.seen_any() && !self.config.live => Some(self.explain(
+                    &gst::glib::Error::new(gst::StreamError::WrongType, "it ended without a picture"),
+                )),
                 gst::MessageView::Eos(_) => None,
                 _ => continue,
             };
@@ -142,16 +153,23 @@ impl GstStream {
     }
 
     fn explain(&self, e: &gst::glib::Error) -> SourceError {
-        error::explain(e, self.missing.as_deref(), self.last_seq.is_some(), &self.config)
+        error::explain(e, self.missing.as_deref(), self.seen_any(), &self.config)
+    }
+
+    /// A picture has come.
+    fn seen_any(&self) -> bool {
+        self.views.iter().any(|(_, newest)| newest.is_some())
     }
 
     fn frame(&mut self, arrival: Arrival) -> Frame {
-        let follows = self.last_seq.is_none_or(|last| arrival.stamp.seq == last + 1);
-        if !follows || arrival.new_run && self.last_seq.is_some() {
-            self.run = self.counters.run.fetch_add(1, Relaxed);
+        let Arrival { view, stamp, new_run, pixels } = arrival;
+        let (run, newest) = &mut self.views[view];
+        let follows = newest.is_none_or(|newest| stamp.seq == newest + 1);
+        if !follows || new_run && newest.is_some() {
+            *run = self.counters.run.fetch_add(1, Relaxed);
         }
-        self.last_seq = Some(arrival.stamp.seq);
-        Frame { stamp: arrival.stamp, run: self.run, pixels: arrival.pixels }
+        *newest = Some(stamp.seq);
+        Frame { stamp, view, run: *run, pixels }
     }
 }
 
@@ -297,8 +315,9 @@ fn codec_name(caps: &gst::StructureRef) -> Option<String> {
     })
 }
 
-/// Drops the frames that are not analysed, marks broken runs, and shows the tap the pictures of the others.
-fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: Arc<dyn Clock>) {
+/// Drops the frames that are not analysed and marks broken runs; with a clock, shows the tap the pictures of the
+/// others.
+fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, tap: Option<Arc<dyn Clock>>) {
     let shared = Arc::clone(shared);
     let state = Mutex::new((Thinner::new(spec.fps), None::<(gst::Caps, video::VideoInfo)>));
     let pad = thin.static_pad("src").expect("checked when the description was built");
@@ -328,7 +347,7 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, clock: 
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
         }
-        if let Some((_, info)) = known {
+        if let (Some((_, info)), Some(clock)) = (known, &tap) {
             let pts = buffer.pts().map_or(kept.pts, Duration::from);
             shared.tap.hold(buffer.clone(), info, pts, clock.now());
         }

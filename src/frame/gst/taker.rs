@@ -3,7 +3,7 @@
 use super::Counters;
 use super::stream::{LOOK, Shared};
 use crate::base::Clock;
-use crate::frame::{FrameSpec, PixelFormat, Stamp};
+use crate::frame::{PixelFormat, Stamp};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use gstreamer as gst;
 use gstreamer_app as app;
@@ -13,12 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Frames between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
-/// oldest, which is counted and breaks the run.
+/// Frames of each view between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
+/// oldest, which is counted and breaks that view's run.
 const LANE: usize = 8;
+
+/// The lane itself. One for all views, so that their frames stay in order.
+pub(super) fn lane(views: usize) -> (Sender<Arrival>, Receiver<Arrival>) {
+    crossbeam_channel::bounded(LANE * views)
+}
 
 /// A frame on its way out of GStreamer's thread.
 pub(super) struct Arrival {
+    pub view: usize,
     pub stamp: Stamp,
     pub new_run: bool,
     pub pixels: Arc<[u8]>,
@@ -26,47 +32,26 @@ pub(super) struct Arrival {
 
 /// Takes scaled pictures out of the appsink, in GStreamer's thread.
 pub(super) struct Taker {
-    send: Sender<Arrival>,
+    pub view: usize,
+    pub send: Sender<Arrival>,
     /// The other end of the lane, to drop the oldest frame of a live camera.
-    oldest: Option<Receiver<Arrival>>,
-    shared: Arc<Shared>,
-    counters: Arc<Counters>,
-    clock: Arc<dyn Clock>,
-    format: PixelFormat,
-    bytes: usize,
+    pub oldest: Option<Receiver<Arrival>>,
+    pub shared: Arc<Shared>,
+    pub counters: Arc<Counters>,
+    pub clock: Arc<dyn Clock>,
+    pub format: PixelFormat,
+    /// Of a picture.
+    pub bytes: usize,
 }
 
 impl Taker {
-    /// Has every picture that reaches `sink` put into the lane that is given back.
-    pub(super) fn attach(
-        sink: &app::AppSink,
-        spec: &FrameSpec,
-        live: bool,
-        clock: Arc<dyn Clock>,
-        shared: &Arc<Shared>,
-        counters: &Arc<Counters>,
-    ) -> Receiver<Arrival> {
-        let (send, lane) = crossbeam_channel::bounded(LANE);
-        let taker = Self {
-            send,
-            oldest: live.then(|| lane.clone()),
-            shared: Arc::clone(shared),
-            counters: Arc::clone(counters),
-            clock,
-            format: spec.format,
-            bytes: spec.frame_bytes(),
+    /// Has every picture that reaches `sink` put into the lane.
+    pub(super) fn attach(self, sink: &app::AppSink) {
+        let take = move |sink: &app::AppSink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            self.take(&sample)
         };
-        sink.set_callbacks(taker.callbacks());
-        lane
-    }
-
-    fn callbacks(self) -> app::AppSinkCallbacks {
-        app::AppSinkCallbacks::builder()
-            .new_sample(move |sink| {
-                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                self.take(&sample)
-            })
-            .build()
+        sink.set_callbacks(app::AppSinkCallbacks::builder().new_sample(take).build());
     }
 
     fn take(&self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -78,13 +63,13 @@ impl Taker {
         let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
         let pts = buffer.pts().map(Duration::from).unwrap_or_default();
         let stamp = Stamp {
-            seq: self.counters.seq.fetch_add(1, Relaxed),
+            seq: self.counters.next_seq(self.view),
             pts: self.shared.tap.since_start(pts),
             wall: self.clock.now(),
             received: self.clock.monotonic(),
         };
         let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
-        self.put(Arrival { stamp, new_run, pixels })
+        self.put(Arrival { view: self.view, stamp, new_run, pixels })
     }
 
     /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.

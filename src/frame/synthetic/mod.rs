@@ -15,6 +15,7 @@ use crate::base::{Clock, Timestamp};
 use crate::config;
 use raster::{Canvas, chance};
 use scene::Scene;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,7 +105,8 @@ pub(super) struct Synthetic {
 /// Counts that go on over every stream the source opens.
 #[derive(Debug, Default)]
 struct Counters {
-    seq: u64,
+    /// Of each view.
+    seq: Vec<u64>,
     run: u64,
     /// The plaza's next frame.
     frame: u64,
@@ -122,16 +124,25 @@ impl Synthetic {
 }
 
 impl Source for Synthetic {
-    fn open(&mut self, spec: &FrameSpec) -> Result<Box<dyn Stream>, SourceError> {
-        let first = self.counters.lock().unwrap_or_else(PoisonError::into_inner).frame;
-        Ok(Box::new(Playing {
+    fn open(&mut self, views: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError> {
+        let first = {
+            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            counters.seq.resize(views.len(), 0);
+            counters.frame
+        };
+        let view = |spec: &FrameSpec| View {
             spec: spec.clone(),
             empty: self.plaza.empty(spec.width, spec.height),
+            thinner: Thinner::new(spec.fps),
+            run: 0,
+        };
+        Ok(Box::new(Playing {
+            views: views.iter().map(view).collect(),
+            made: VecDeque::new(),
             paced: !self.config.as_fast_as_possible,
             started: self.clock.monotonic(),
             clock: Arc::clone(&self.clock),
             counters: Arc::clone(&self.counters),
-            thinner: Thinner::new(spec.fps),
             first,
             next: first,
             skipped: false,
@@ -154,16 +165,24 @@ impl Source for Synthetic {
     }
 }
 
-struct Playing {
+/// The pictures for one extractor.
+struct View {
     spec: FrameSpec,
     /// The plaza without anybody, in the size that is analysed.
     empty: Canvas,
+    thinner: Thinner,
+    run: u64,
+}
+
+struct Playing {
+    views: Vec<View>,
+    /// Rendered, and not yet taken.
+    made: VecDeque<Frame>,
     /// In real time.
     paced: bool,
     started: Duration,
     clock: Arc<dyn Clock>,
     counters: Arc<Mutex<Counters>>,
-    thinner: Thinner,
     first: u64,
     next: u64,
     /// Frames were left out before the next one.
@@ -178,18 +197,26 @@ impl Playing {
         self.started + Duration::from_millis((frame - self.first) * 1000 / PLAZA_FPS)
     }
 
-    fn give(&mut self, frame: u64, pts: Duration, new_run: bool) -> Frame {
-        let pixels = self.tap.plaza.render(frame, &self.empty, self.spec.format).into();
-        let (stamp, run) = {
+    /// Renders a frame of the plaza for the views that want it.
+    fn make(&mut self, frame: u64, skipped: bool) {
+        let pts = Duration::from_millis((frame - self.first) * 1000 / PLAZA_FPS);
+        let interval = Duration::from_millis(1000 / PLAZA_FPS);
+        for (number, view) in self.views.iter_mut().enumerate() {
+            let Some(kept) = view.thinner.frame(Some(pts), Some(interval), skipped) else { continue };
+            let pixels = self.tap.plaza.render(frame, &view.empty, view.spec.format).into();
             let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
             counters.frame = frame + 1;
-            counters.run += u64::from(new_run);
-            counters.seq += 1;
-            let (wall, received) = (self.clock.now(), self.clock.monotonic());
-            (Stamp { seq: counters.seq - 1, pts, wall, received }, counters.run)
-        };
-        *self.tap.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((frame, stamp.wall));
-        Frame { stamp, run, pixels }
+            if kept.new_run {
+                counters.run += 1;
+                view.run = counters.run;
+            }
+            counters.seq[number] += 1;
+            let seq = counters.seq[number] - 1;
+            let stamp =
+                Stamp { seq, pts: kept.pts, wall: self.clock.now(), received: self.clock.monotonic() };
+            *self.tap.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((frame, stamp.wall));
+            self.made.push_back(Frame { stamp, view: number, run: view.run, pixels });
+        }
     }
 }
 
@@ -197,6 +224,9 @@ impl Stream for Playing {
     fn next(&mut self, timeout: Duration) -> Result<Next, SourceError> {
         let until = self.clock.monotonic() + timeout;
         loop {
+            if let Some(frame) = self.made.pop_front() {
+                return Ok(Next::Frame(frame));
+            }
             if self.paced {
                 let now = self.clock.monotonic();
                 let due = self.due(self.next);
@@ -215,13 +245,8 @@ impl Stream for Playing {
             }
             let frame = self.next;
             self.next += 1;
-            let pts = Duration::from_millis((frame - self.first) * 1000 / PLAZA_FPS);
-            let interval = Duration::from_millis(1000 / PLAZA_FPS);
-            if let Some(kept) =
-                self.thinner.frame(Some(pts), Some(interval), std::mem::take(&mut self.skipped))
-            {
-                return Ok(Next::Frame(self.give(frame, pts, kept.new_run)));
-            }
+            let skipped = std::mem::take(&mut self.skipped);
+            self.make(frame, skipped);
         }
     }
 
@@ -302,7 +327,7 @@ mod tests {
     fn the_same_seed_gives_the_same_pictures_and_another_seed_others() {
         let frames = |seed| {
             let config = config::Synthetic { seed, as_fast_as_possible: true };
-            let mut stream = Synthetic::new(&config, clock()).open(&SPEC).expect("it opens");
+            let mut stream = Synthetic::new(&config, clock()).open(&[SPEC]).expect("it opens");
             (0..3).map(|_| frame(stream.as_mut()).pixels).collect::<Vec<_>>()
         };
         assert_eq!(frames(1), frames(1));
@@ -313,14 +338,14 @@ mod tests {
     #[test]
     fn real_time_follows_the_clock_and_fast_does_not() {
         let clock = clock();
-        let mut stream = plaza(false, &clock).open(&SPEC).expect("it opens");
+        let mut stream = plaza(false, &clock).open(&[SPEC]).expect("it opens");
         for i in 0..20 {
             let f = frame(stream.as_mut());
             assert_eq!((f.stamp.seq, f.run, f.stamp.received.as_millis()), (i, 1, 100 * u128::from(i)));
         }
         let short = stream.next(Duration::from_millis(30)).expect("the plaza never fails");
         assert!(matches!(short, Next::Idle), "{short:?}");
-        let mut fast = plaza(true, &clock).open(&SPEC).expect("it opens");
+        let mut fast = plaza(true, &clock).open(&[SPEC]).expect("it opens");
         let before = clock.monotonic();
         (0..20).for_each(|_| drop(frame(fast.as_mut())));
         assert_eq!(clock.monotonic(), before);
@@ -329,7 +354,7 @@ mod tests {
     #[test]
     fn a_late_consumer_loses_counted_frames_and_begins_a_run() {
         let clock = clock();
-        let mut stream = plaza(false, &clock).open(&SPEC).expect("it opens");
+        let mut stream = plaza(false, &clock).open(&[SPEC]).expect("it opens");
         frame(stream.as_mut());
         clock.advance(Duration::from_secs(5));
         let f = frame(stream.as_mut());
@@ -340,11 +365,30 @@ mod tests {
     fn a_slower_rate_is_thinned_and_opening_again_goes_on() {
         let clock = clock();
         let mut source = plaza(true, &clock);
-        let mut stream = source.open(&FrameSpec { fps: 5.0, ..SPEC }).expect("it opens");
+        let mut stream = source.open(&[FrameSpec { fps: 5.0, ..SPEC }]).expect("it opens");
         let times: Vec<_> = (0..4).map(|_| frame(stream.as_mut()).stamp.pts.as_millis()).collect();
         assert_eq!(times, [0, 200, 400, 600]);
-        let again = frame(source.open(&SPEC).expect("it opens").as_mut());
+        let again = frame(source.open(&[SPEC]).expect("it opens").as_mut());
         assert_eq!((again.stamp.seq, again.run), (4, 2));
+    }
+
+    #[test]
+    fn views_of_several_sizes_and_rates_show_the_same_moments() {
+        let small = FrameSpec { width: 60, height: 40, fps: 5.0, ..SPEC };
+        let mut both = plaza(true, &clock()).open(&[SPEC, small.clone()]).expect("it opens");
+        let (mut large, mut few) = (vec![], vec![]);
+        for _ in 0..30 {
+            let frame = frame(both.as_mut());
+            [&mut large, &mut few][frame.view].push(frame);
+        }
+        assert_eq!((large.len(), few.len()), (20, 10));
+        let mut alone = plaza(true, &clock()).open(&[small]).expect("it opens");
+        for (i, seen) in few.iter().enumerate() {
+            let of_it = frame(alone.as_mut());
+            assert_eq!((seen.stamp.seq, seen.stamp.pts), (i as u64, large[2 * i].stamp.pts));
+            assert_eq!((seen.stamp.pts, &seen.pixels), (of_it.stamp.pts, &of_it.pixels));
+        }
+        assert!(large.iter().all(|f| f.run == large[0].run) && few.iter().all(|f| f.run == few[0].run));
     }
 
     #[test]
@@ -387,7 +431,7 @@ mod tests {
 
     #[test]
     fn the_picture_is_colour_and_scaled() {
-        let mut stream = plaza(true, &clock()).open(&SPEC).expect("it opens");
+        let mut stream = plaza(true, &clock()).open(&[SPEC]).expect("it opens");
         let tap = stream.pictures();
         assert!(tap.latest(640).is_none());
         frame(stream.as_mut());
@@ -399,8 +443,8 @@ mod tests {
     fn the_picture_of_a_moment_is_that_frame() {
         let clock = clock();
         let mut source = plaza(false, &clock);
-        drop(source.open(&SPEC).map(|mut stream| frame(stream.as_mut())));
-        let mut stream = source.open(&SPEC).expect("it opens");
+        drop(source.open(&[SPEC]).map(|mut stream| frame(stream.as_mut())));
+        let mut stream = source.open(&[SPEC]).expect("it opens");
         let tap = stream.pictures();
         assert!(tap.at(Duration::ZERO, 640).is_none());
         (0..30).for_each(|_| drop(frame(stream.as_mut())));
