@@ -2,10 +2,11 @@
 
     python3 fetch-pypi.py PROJECT FILE SHA256 TARGET
 
-pip itself cannot: for a source distribution it runs the project's set-up code.
+pip need not be there; and it could not, for of a source distribution it runs the set-up code.
 """
 
 import base64
+import configparser
 import hashlib
 import html.parser
 import json
@@ -33,14 +34,28 @@ def shown(url):
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def from_files():
+    """What `pip config list` would print of pip's usual files, where there is no pip."""
+    home = os.path.expanduser("~")
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    files = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{own}/pip/pip.conf"]
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(files + [os.environ.get("PIP_CONFIG_FILE") or os.devnull], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        fail(f"pip's configuration cannot be read: {error}")
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            yield f"{section}.{key.replace('_', '-')}={shlex.quote(value)}"
+
+
 def pip_settings():
     """What pip's files and environment say: the narrower section wins, the environment wins over files."""
     found = {}
     listed = subprocess.run(
         [sys.executable, "-I", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
-    # Without pip there is no configuration of pip.
-    for line in listed.stdout.splitlines() if listed.returncode == 0 else []:
+    for line in listed.stdout.splitlines() if listed.returncode == 0 else from_files():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
         rank = {"global": 0, "install": 1, "download": 2, ":env:": 3}.get(section)

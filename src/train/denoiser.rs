@@ -178,11 +178,6 @@ mod tests {
             best += loss(&|i| lambda(i) / (lambda(i) + sigma * sigma) * noised[i]);
             untold += loss(&|i| c.skip * noised[i]);
         }
-        println!(
-            "loss above the best: {:.4}, without any network {:.4}",
-            trained / best - 1.0,
-            untold / best - 1.0
-        );
         assert!(trained < best * 1.02, "trained {trained}, best {best}");
         assert!(untold > best * 1.1, "the test can tell: {untold} without any network, best {best}");
 
@@ -197,9 +192,6 @@ mod tests {
             let gain = along(&found, &noised) / along(&noised, &noised);
             let expected = (lambda(axis) / (lambda(axis) + sigma * sigma)).sqrt();
             let untold = 1.0 / (1.0 + sigma * sigma).sqrt();
-            println!(
-                "gain of axis {axis}: {gain:.4}, of the best {expected:.4}, without any network {untold:.4}"
-            );
             let allowed = 0.02 + 0.2 * (untold - expected).abs();
             assert!((gain - expected).abs() < allowed, "axis {axis}: {gain} instead of {expected}");
         }

@@ -164,5 +164,4 @@ fn onnx_runtime_reconstructs_as_the_samplers_do() {
             }
         }
     }
-    println!("apart by {worst:e} of a score at most");
 }

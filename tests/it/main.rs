@@ -16,6 +16,7 @@ mod inspect;
 mod models;
 mod page;
 mod program;
+mod python;
 mod rtsp;
 mod rtsp_camera;
 mod scorers;

@@ -44,14 +44,9 @@ impl Machine {
         self.with("dpkg-query", "exit 1").with("apt-get", "echo \"$*\" >>apt.log")
     }
 
-    /// With a Python whose pip brings `wheel` as the content of the wheel.
-    fn with_pip(self, wheel: &str) -> Self {
-        let script = format!(
-            "[ \"$3\" = download ] || exit 0\n\
-             while [ \"$1\" != --dest ]; do shift; done\n\
-             printf '{wheel}' >\"$2/onnxruntime-1.31.1-cp311-cp311-manylinux_2_28_x86_64.whl\""
-        );
-        self.with("python3", &script)
+    /// With a Python that brings nothing, and says so.
+    fn with_python(self) -> Self {
+        self.with("python3", "echo \"$*\" >>python.log; echo 'no route' >&2; exit 1")
     }
 
     fn setup(&self, what: &str) -> Output {
@@ -89,9 +84,9 @@ fn without_apt_it_names_what_to_install_by_hand() {
 
 #[test]
 fn without_apt_what_is_there_is_used() {
-    let machine = Machine::bare().with("cc", "").with("pkg-config", "").with_pip("no wheel");
+    let machine = Machine::bare().with("cc", "").with("pkg-config", "").with_python();
     // It gets as far as the library.
-    assert_gave_up(&machine.setup("run"), &["is not the file that was pinned"]);
+    assert_gave_up(&machine.setup("run"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
     let machine = Machine::bare()
         .with("cc", "")
         .with("python3", "")
@@ -112,8 +107,8 @@ fn without_root_or_sudo_it_says_what_root_would_run() {
 #[test]
 fn sudo_is_used_where_there_is_one_and_tests_need_more() {
     for (what, extra) in [("run", false), ("test", true)] {
-        let machine = Machine::bare().debian().with("sudo", "exec \"$@\"").with_pip("no wheel");
-        assert_gave_up(&machine.setup(what), &["is not the file that was pinned"]);
+        let machine = Machine::bare().debian().with("sudo", "exec \"$@\"").with_python();
+        assert_gave_up(&machine.setup(what), &["ONNX Runtime 1.31.1 cannot be fetched"]);
         let log = machine.read("apt.log");
         let lines: Vec<&str> = log.lines().collect();
         assert!(lines.len() == 2 && lines[0].ends_with(" update"), "{log}");
@@ -126,20 +121,22 @@ fn sudo_is_used_where_there_is_one_and_tests_need_more() {
 #[test]
 fn only_what_is_missing_is_installed() {
     let installed = "for p in \"${@:3}\"; do [ $p = pkg-config ] || echo \"$p installed\"; done";
-    let machine =
-        Machine::bare().debian().with("id", "echo 0").with("dpkg-query", installed).with_pip("no wheel");
+    let machine = Machine::bare().debian().with("id", "echo 0").with("dpkg-query", installed).with_python();
     machine.setup("run");
     let log = machine.read("apt.log");
     assert!(log.ends_with("--no-install-recommends pkg-config\n"), "{log}");
 }
 
 #[test]
-fn a_wheel_with_another_hash_is_not_used() {
-    let machine = Machine::bare().debian().with("id", "echo 0").with_pip("tampered");
+fn a_wheel_that_cannot_be_fetched_leaves_nothing_behind() {
+    let machine = Machine::bare().debian().with("id", "echo 0").with_python();
     assert_gave_up(
         &machine.setup("run"),
-        &["is not the file that was pinned", "expected SHA-256 5752bd50", "received"],
+        &["no route", "ONNX Runtime 1.31.1 cannot be fetched", "a network?"],
     );
+    let asked = machine.read("python.log");
+    let wheel = "scripts/fetch-pypi.py onnxruntime onnxruntime-1.31.1-cp311-cp311-manylinux_2_28_x86_64.whl 5752bd508126";
+    assert!(asked.contains(wheel), "{asked}");
     let left: Vec<_> =
         std::fs::read_dir(machine.dir.path().join("runtime")).expect("a folder").flatten().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -148,7 +145,7 @@ fn a_wheel_with_another_hash_is_not_used() {
 #[test]
 fn weights_for_the_tests_that_cannot_be_fetched_are_no_secret() {
     let machine = Machine::bare().debian().with("id", "echo 0").with("apt-get", "");
-    let machine = machine.with("python3", "echo \"$*\" >python.log; echo 'no route' >&2; exit 1");
+    let machine = machine.with_python();
     let runtime = machine.dir.path().join("runtime");
     std::fs::create_dir(&runtime).expect("a folder");
     let script = machine.read("scripts/setup");
@@ -157,6 +154,9 @@ fn weights_for_the_tests_that_cannot_be_fetched_are_no_secret() {
     std::fs::write(runtime.join(format!("libonnxruntime.so.{}", pinned("ort_version"))), "")
         .expect("written");
     std::fs::write(runtime.join("wheel.sha256"), pinned("ort_sha256_x86_64")).expect("written");
+    let (wheel, numpy) = (pinned("ort_sha256_x86_64"), pinned("numpy_sha256_x86_64"));
+    std::fs::create_dir(runtime.join("python")).expect("a folder");
+    std::fs::write(runtime.join("python/wheels.sha256"), format!("{wheel} {numpy}")).expect("written");
     let lints = "[ $1 = --version ] && echo 'cargo 1.97.0 (abc)' || exit 0";
     let machine = machine.with("cargo", lints);
     assert!(machine.setup("run").status.success());
@@ -168,7 +168,7 @@ fn weights_for_the_tests_that_cannot_be_fetched_are_no_secret() {
         source.contains(pinned("i3d_sha256")) && machine.read("python.log").contains(pinned("i3d_sha256"))
     );
     let left: Vec<_> = std::fs::read_dir(runtime).expect("a folder").flatten().collect();
-    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left.len(), 3, "{left:?}");
 }
 
 /// A cargo script of this version.
@@ -188,9 +188,9 @@ const INSTALLER: &str = "cat <<'END'\n\
 fn a_missing_rust_is_fetched_from_its_own_project() {
     // Debian's own cargo is too old, and what the installer brings goes before it.
     for old in ["exit 127", &cargo("1.63.0")] {
-        let machine = Machine::bare().debian().with("id", "echo 0").with("cargo", old).with_pip("no wheel");
+        let machine = Machine::bare().debian().with("id", "echo 0").with("cargo", old).with_python();
         let machine = machine.with("curl", &format!("echo \"$*\" >curl.log\n{INSTALLER}"));
-        assert_gave_up(&machine.setup("run"), &["is not the file that was pinned"]);
+        assert_gave_up(&machine.setup("run"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
         assert!(machine.read("curl.log").contains("--proto =https"), "{}", machine.read("curl.log"));
         assert!(machine.read("curl.log").ends_with("https://sh.rustup.rs\n"));
         let asked = machine.read("installer.log");
@@ -219,9 +219,9 @@ fn an_old_rust_of_rustup_is_left_alone_and_the_pinned_one_put_beside_it() {
     let rustup = "echo \"$*\" >>rustup.log\n\
         case $1 in run) exit 1 ;; override) touch overridden ;; esac";
     let switching = "[ -e overridden ] && echo 'cargo 1.95.0 (abc)' || echo 'cargo 1.80.0 (abc)'";
-    let machine = Machine::bare().debian().with("id", "echo 0").with_pip("no wheel");
+    let machine = Machine::bare().debian().with("id", "echo 0").with_python();
     let machine = machine.with("cargo", switching).with("rustup", rustup);
-    assert_gave_up(&machine.setup("run"), &["is not the file that was pinned"]);
+    assert_gave_up(&machine.setup("run"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
     let log = machine.read("rustup.log");
     assert!(log.contains("toolchain install 1.95.0 --profile minimal --component clippy,rustfmt"), "{log}");
     assert!(log.ends_with("override set 1.95.0\n"), "{log}");
@@ -234,13 +234,12 @@ fn an_old_rust_of_rustup_is_left_alone_and_the_pinned_one_put_beside_it() {
 #[test]
 fn a_rust_that_is_new_enough_is_used_as_it_is_and_tests_need_its_lints() {
     let no_lints = "[ $1 = --version ] && echo 'cargo 1.97.0 (abc)'";
-    let machine =
-        || Machine::bare().debian().with("id", "echo 0").with("cargo", no_lints).with_pip("no wheel");
+    let machine = || Machine::bare().debian().with("id", "echo 0").with("cargo", no_lints).with_python();
     let rustup = "echo \"$*\" >>rustup.log";
     let without = machine().with("rustup", rustup);
-    assert_gave_up(&without.setup("run"), &["is not the file that was pinned"]);
+    assert_gave_up(&without.setup("run"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
     assert_eq!(without.read("rustup.log"), "");
-    assert_gave_up(&without.setup("test"), &["is not the file that was pinned"]);
+    assert_gave_up(&without.setup("test"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
     assert_eq!(without.read("rustup.log"), "component add rustfmt clippy\n");
     assert_gave_up(&machine().setup("test"), &["`cargo fmt` or `cargo clippy` is missing"]);
 }
