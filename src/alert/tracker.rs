@@ -302,7 +302,7 @@ mod tests {
                 frames: Vec::new(),
             };
             self.index += 1;
-            let score = Score { value, regions: vec![0.0, value] };
+            let score = Score { value, regions: vec![0.0, value], factors: vec![] };
             self.tracker.observe(&Observation {
                 segment: &segment,
                 score: &score,

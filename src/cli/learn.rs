@@ -274,7 +274,8 @@ fn of_ring(path: &Path, extractor: &Manifest, stride: usize) -> Result<TrainingS
         spec.extractor
     );
     let sample = |r: RingRecord| Sample { time: r.time_seconds, run: r.run, features: r.features };
-    training_set(extractor, stride, records.into_iter().map(sample).collect())
+    let set = training_set(extractor, stride, records.into_iter().map(sample).collect())?;
+    Ok(TrainingSet { wall_clock: true, ..set })
 }
 
 /// The samples, with what the extractor says of itself.
@@ -284,6 +285,8 @@ pub fn training_set(extractor: &Manifest, stride: usize, samples: Vec<Sample>) -
         extractor: extractor.id(),
         grid: spec.grid,
         sampling: Some(Sampling { frame: spec.frame.clone(), stride }),
+        channels: spec.channels.clone(),
+        wall_clock: false,
         samples,
     })
 }

@@ -86,7 +86,11 @@ impl Fusing {
         let probability = fuse(self.rule, &probabilities);
         let models: String = all.iter().map(|o| o.model.as_str()).collect();
         Some(Fused {
-            score: Score { value: deviations(probability) as f32, regions: strangest.regions.clone() },
+            score: Score {
+                value: deviations(probability) as f32,
+                regions: strangest.regions.clone(),
+                factors: vec![],
+            },
             probability,
             threshold: Threshold { mu: 0.0, sigma: 1.0, k: self.k },
             grid: strangest.grid,
@@ -127,7 +131,7 @@ mod tests {
             method: "toy".into(),
             grid: Grid { rows: 1, cols: 2 },
         };
-        let score = Score { value, regions: vec![1.0, value] };
+        let score = Score { value, regions: vec![1.0, value], factors: vec![] };
         fusing.hear(detector, &segment(end), &score, p, &by, Covers::default());
     }
 

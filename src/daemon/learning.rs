@@ -325,7 +325,14 @@ mod tests {
             Sample { time: i as f64, run: i as u64, features: Features { regions: 1, dims: 2, values } }
         };
         let samples = (0..60).map(sample).collect();
-        let set = TrainingSet { extractor: "toy 1".into(), grid: Grid::WHOLE, sampling: None, samples };
+        let set = TrainingSet {
+            extractor: "toy 1".into(),
+            grid: Grid::WHOLE,
+            sampling: None,
+            channels: vec![],
+            wall_clock: false,
+            samples,
+        };
         let config = LearnConfig::of(Method::Mahalanobis);
         let learned = learn(set, &config, &mut |_| Flow::Continue).expect("learns");
         let dir = tempfile::tempdir().expect("a temporary folder");

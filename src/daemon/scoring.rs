@@ -230,7 +230,7 @@ mod tests {
                     count[0] += 1.0;
                     count[0]
                 });
-                Score { value: count, regions: vec![together] }
+                Score { value: count, regions: vec![together], factors: vec![] }
             };
             Ok(batch.iter_mut().map(count).collect())
         }

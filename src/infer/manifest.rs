@@ -229,8 +229,31 @@ pub struct ScorerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<StateSpec>,
     pub calibration: Calibration,
+    /// The latent factors that explain its scores, where it has an output `factors`, f32 `[segments, factors]`; empty
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<FactorSpec>,
     /// Free-form facts of the training (steps, seed, segments, seconds of video ...).
     pub training: serde_json::Value,
+}
+
+/// One latent factor, as normal life had it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FactorSpec {
+    /// Of what it contributed in the strangest region of each segment, nats.
+    pub median: f32,
+    /// Of the same: pairs of a share and the contribution that this share lay below, both rising.
+    pub quantiles: Vec<(f64, f32)>,
+    /// Signals that its mean goes with in normal life, strongest first.
+    pub correlations: Vec<Correlation>,
+}
+
+/// How a factor goes with something that has a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Correlation {
+    pub signal: String,
+    /// Pearson's r.
+    pub r: f64,
 }
 
 /// A tensor that a scorer carries from one segment of a stream to the next: its input `name` and its output
@@ -320,6 +343,7 @@ pub(crate) mod tests {
                 dims: 2,
                 state: vec![],
                 calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
+                factors: vec![],
                 training: serde_json::Value::Null,
             }),
             ..extractor_manifest()

@@ -9,8 +9,8 @@ mod session;
 pub use first_layer::{Convolution, first_convolution};
 pub use graph::{Attr, Dim, Graph, Value};
 pub use manifest::{
-    Calibration, Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY, Manifest, ModelSpec, Sampling,
-    ScorerSpec, StateSpec,
+    Calibration, Correlation, Covers, ExtractorSpec, FactorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY,
+    Manifest, ModelSpec, Sampling, ScorerSpec, StateSpec,
 };
 pub use runtime::{Runner, TensorIn, TensorOut, init};
 pub use session::{Session, describe, read_model, sha256_hex};

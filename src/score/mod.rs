@@ -8,6 +8,7 @@ mod mahalanobis;
 pub mod metrics;
 mod onnx;
 mod pooling;
+mod reasons;
 mod vectors;
 
 pub use knn::{Neighbours, coreset};
@@ -15,6 +16,7 @@ pub use layer::{BATCH_NORM_EPSILON, Layer, Norm};
 pub use mahalanobis::{Covariance, Gaussian, inverse_root};
 pub use onnx::OnnxScorer;
 pub use pooling::{Pooled, Pooling, Scale};
+pub use reasons::{Reason, reasons};
 pub use vectors::{Vectors, Whitening};
 
 use crate::features::Features;
@@ -30,6 +32,9 @@ pub struct Score {
     pub value: f32,
     /// One number a region, row by row: the *where*.
     pub regions: Vec<f32>,
+    /// What each learned factor contributes in the strangest region, in nats: the *why*. Empty where the scorer has
+    /// none; [`reasons`] puts it into words.
+    pub factors: Vec<f32>,
 }
 
 impl Score {

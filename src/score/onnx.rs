@@ -87,11 +87,17 @@ impl OnnxScorer {
                 **memory = self.begin();
             }
         }
-        Ok(scores
-            .iter()
-            .zip(maps.chunks_exact(regions))
-            .map(|(value, map)| Score { value: *value, regions: map.to_vec() })
-            .collect())
+        let factors = self.spec.factors.len();
+        let contributions = match factors {
+            0 => &[],
+            _ => self.output(&outputs, "factors", n * factors)?,
+        };
+        let score = |i: usize| Score {
+            value: scores[i],
+            regions: maps[i * regions..][..regions].to_vec(),
+            factors: contributions[i * factors..][..factors].to_vec(),
+        };
+        Ok((0..n).map(score).collect())
     }
 
     fn output<'a>(&self, outputs: &'a [TensorOut], name: &str, size: usize) -> Result<&'a [f32], InferError> {

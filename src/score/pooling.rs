@@ -31,8 +31,6 @@ pub struct Pooled {
     pub score: Value,
     /// The smoothed residuals, `[segments, regions]`.
     pub map: Value,
-    /// Which regions are the highest, i64 `[segments, highest]`.
-    pub highest: Value,
 }
 
 impl Pooling {
@@ -62,7 +60,7 @@ impl Pooling {
             Scale::Logarithm => g.op("Log", &[&value], &[]),
             Scale::Plain => value,
         };
-        Pooled { score: scaled(mean), map: scaled(map), highest: top[1].clone() }
+        Pooled { score: scaled(mean), map: scaled(map) }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The whole course of learning, from features to a calibrated model file.
 
 use super::method::{self, Say, Task, Trained};
+use super::signals::Signals;
 use super::split::{BLOCKS, Split, splits};
 use super::{Flow, LEAST_SEGMENTS, LearnConfig, LearnError, Learned, Progress, Report, Sample, TrainingSet};
 use crate::features::Features;
-use crate::infer::{Calibration, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, Session};
+use crate::infer::{Calibration, FactorSpec, MANIFEST_FORMAT, Manifest, ModelSpec, ScorerSpec, Session};
 use crate::score::{OnnxScorer, Scorer};
 use crate::segment::SEGMENT_FRAMES;
 
@@ -69,7 +70,10 @@ pub fn learn(
         config: config.clone(),
     };
     let facts = serde_json::to_value(&report).expect("a report has only string keys");
-    let manifest = trainer.manifest(calibration, facts);
+    let mut manifest = trainer.manifest(calibration, facts);
+    if let ModelSpec::Scorer(spec) = &mut manifest.spec {
+        spec.factors = trainer.factors(&pick(&set, &kept), &last)?;
+    }
     let bytes = last.model.to_onnx(&manifest);
     say(1.0, "done")?;
     Ok(Learned { bytes, manifest, report })
@@ -154,9 +158,19 @@ struct Trainer<'a> {
 impl Trainer<'_> {
     /// Trains anew.
     fn train(&self, samples: &[&Sample], say: &mut Say) -> Result<Trained, LearnError> {
+        self.on(samples, |task| method::train(task, say))
+    }
+
+    /// What there is to say of a model's factors.
+    fn factors(&self, samples: &[&Sample], trained: &Trained) -> Result<Vec<FactorSpec>, LearnError> {
+        let signals = Signals::new(self.set);
+        self.on(samples, |task| trained.model.factors(task, &signals))
+    }
+
+    fn on<T>(&self, samples: &[&Sample], work: impl FnOnce(&Task) -> T) -> T {
         let Trainer { set, dims, config } = *self;
         let manifest = &self.manifest(uncalibrated(), serde_json::Value::Null);
-        method::train(&Task { samples, grid: set.grid, dims, config, manifest }, say)
+        work(&Task { samples, grid: set.grid, dims, config, manifest })
     }
 
     fn manifest(&self, calibration: Calibration, training: serde_json::Value) -> Manifest {
@@ -178,6 +192,7 @@ impl Trainer<'_> {
                 dims: self.dims,
                 state: vec![],
                 calibration,
+                factors: vec![],
                 training,
             }),
         }

@@ -1,10 +1,11 @@
 //! What the methods of learning share: vectors to learn from, and a model that can be written.
 
 use super::descent::Recipe;
+use super::signals::Signals;
 use super::whiten::Moments;
-use super::{LearnConfig, LearnError, Sample, denoiser, knn, mahalanobis, vae};
+use super::{LearnConfig, LearnError, Sample, denoiser, factors, knn, mahalanobis, vae};
 use crate::config::Method;
-use crate::infer::{Grid, Manifest};
+use crate::infer::{FactorSpec, Grid, Manifest};
 use crate::score::beta_vae::BetaVae;
 use crate::score::diffusion::Denoiser;
 use crate::score::{Gaussian, Neighbours, Pooling, Scale, Vectors, Whitening};
@@ -53,6 +54,14 @@ impl Model {
             Model::Knn(neighbours) => neighbours.to_onnx(manifest),
             Model::Mahalanobis(gaussian) => gaussian.to_onnx(manifest),
             Model::BetaVae(vae) => vae.to_onnx(manifest),
+        }
+    }
+
+    /// The latent factors that explain the model's scores, as the task's samples had them; none where it has none.
+    pub fn factors(&self, task: &Task, signals: &Signals) -> Result<Vec<FactorSpec>, LearnError> {
+        match self {
+            Model::BetaVae(vae) => factors::factors(vae, task, signals),
+            Model::Diffusion(_) | Model::Knn(_) | Model::Mahalanobis(_) => Ok(Vec::new()),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod backward;
 mod denoiser;
 mod descent;
+mod factors;
 mod knn;
 mod learn;
 mod mahalanobis;
@@ -13,6 +14,7 @@ mod method;
 mod optim;
 #[cfg(test)]
 mod reference;
+mod signals;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,10 @@ pub struct TrainingSet {
     pub extractor: String,
     pub grid: Grid,
     pub sampling: Option<Sampling>,
+    /// What the extractor calls the numbers of a region; empty where that is not known.
+    pub channels: Vec<String>,
+    /// The samples' times are seconds since 1970.
+    pub wall_clock: bool,
     /// In any order.
     pub samples: Vec<Sample>,
 }

@@ -5,8 +5,9 @@ use super::descent::{Recipe, descend};
 use super::method::{Model, Say, Task, Trained};
 use super::{LearnError, Sample};
 use crate::infer::{Session, TensorIn};
+use crate::score::Layer;
 use crate::score::beta_vae::{BetaVae, MOST_LOG_VARIANCE, Standard, Vae};
-use ndarray::{Array2, Zip, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Zip, s};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
@@ -133,22 +134,43 @@ fn gradients(network: &Vae, x: Array2<f32>, noise: Array2<f32>, objective: &Obje
 
 /// Mean and deviation of each of the two scores over the segments, or some of them.
 fn standards(model: &BetaVae, task: &Task) -> Result<(Standard, Standard), LearnError> {
+    let [rebuilt, diverged] = outputs(model, task, ["reconstruction", "kl"], STANDARDS)?;
+    Ok((standard(&rebuilt), standard(&diverged)))
+}
+
+/// What the model's outputs of these names hold, one segment after the other, for `most` segments of the task at
+/// most, evenly spread.
+pub fn outputs<const N: usize>(
+    model: &BetaVae,
+    task: &Task,
+    names: [&str; N],
+    most: usize,
+) -> Result<[Vec<f32>; N], LearnError> {
     let mut session = Session::from_bytes("the model in training", &model.to_onnx(task.manifest))?;
-    let every = task.samples.len().div_ceil(STANDARDS);
+    let every = task.samples.len().div_ceil(most);
     let some: Vec<&Sample> = task.samples.iter().step_by(every).copied().collect();
-    let (mut rebuilt, mut diverged) = (Vec::new(), Vec::new());
+    let mut found = [const { Vec::new() }; N];
     for batch in some.chunks(16) {
         let data: Vec<f32> = batch.iter().flat_map(|s| &s.features.values).copied().collect();
         let dims = [batch.len(), task.grid.regions(), task.dims];
         for output in session.run(TensorIn::F32 { dims: &dims, data: &data })? {
-            match output.name.as_str() {
-                "reconstruction" => rebuilt.extend(output.data),
-                "kl" => diverged.extend(output.data),
-                _ => {}
+            if let Some(at) = names.iter().position(|name| *name == output.name) {
+                found[at].extend(output.data);
             }
         }
     }
-    Ok((standard(&rebuilt), standard(&diverged)))
+    Ok(found)
+}
+
+/// Means of the latents of `rows` as wide as the network, `[n, latents]`, with the running statistics.
+pub fn codes(network: &Vae, rows: Array2<f32>) -> Array2<f32> {
+    let through = |x: Array2<f32>, layer: &Layer| {
+        let folded = layer.folded();
+        let weight = ArrayView2::from_shape((layer.inputs, layer.outputs), &folded.weight);
+        let z = x.dot(&weight.expect("a layer holds its weights")) + ArrayView1::from(&folded.bias);
+        if layer.norm.is_some() { z.mapv_into(|v| v.max(0.0)) } else { z }
+    };
+    network.encoder.iter().fold(rows, through).slice_move(s![.., ..network.latents])
 }
 
 fn standard(scores: &[f32]) -> Standard {

@@ -196,7 +196,7 @@ mod tests {
         let segment = |(i, value): (usize, &f32)| Scored {
             first_frame: 8 * i,
             last_frame: 8 * i + 15,
-            score: Score { value: *value, regions: vec![0.0, *value] },
+            score: Score { value: *value, regions: vec![0.0, *value], factors: vec![] },
         };
         ScoredClip { clip, segments: scores.iter().enumerate().map(segment).collect() }
     }

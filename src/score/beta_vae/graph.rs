@@ -40,8 +40,8 @@ impl BetaVae {
     /// Residuals of a region: r = mean((x - x^)^2), and k = 1/2 sum(mu^2 + s^2 - 1 - ln s^2), the divergence of
     /// its latents from N(0, I). Each is pooled by itself and standardised; the score is the larger one, as the
     /// smaller of two tail probabilities would be. Outputs besides `score` and `regions`, `[segments]` unless said
-    /// otherwise: `reconstruction` and `kl`, the two before the maximum, and `latents`, `[segments, latents]`, the
-    /// share of each in k, mean over the regions where k is highest.
+    /// otherwise: `reconstruction` and `kl`, the two before the maximum, and `factors`, `[segments, latents]`, the
+    /// share of each latent in the k of the strangest region.
     pub fn to_onnx(&self, manifest: &Manifest) -> Vec<u8> {
         let (width, latents) = (self.vectors.width(), self.network.latents);
         let grid = self.vectors.grid;
@@ -67,7 +67,6 @@ impl BetaVae {
         let sum = g.op("ReduceSum", &[&shares, &one], &[("keepdims", 0.into())]);
         let sum = g.op("Add", &[&sum, &least], &[]);
         let diverged = self.pooling.pooled(g, &sum, grid);
-        let moved = self.moved(g, &shares, &diverged.highest);
 
         let of = |g: &mut Graph, part: fn(&Pooled) -> &Value| {
             let rebuilt = self.reconstruction.applied(g, part(&rebuilt));
@@ -78,23 +77,25 @@ impl BetaVae {
         };
         let (reconstruction, kl, score) = of(g, |pooled| &pooled.score);
         let (_, _, map) = of(g, |pooled| &pooled.map);
+        let factors = self.at_the_highest(g, &shares, &map);
         self.vectors.given(g, &score, &map);
         let segments = Dim::Symbol("segments");
         g.output_f32("reconstruction", &reconstruction, &[segments]);
         g.output_f32("kl", &kl, &[segments]);
-        g.output_f32("latents", &moved, &[segments, Dim::Fixed(latents)]);
+        g.output_f32("factors", &factors, &[segments, Dim::Fixed(latents)]);
         std::mem::replace(g, Graph::new("")).finish(manifest)
     }
 
-    /// Mean of the rows of `shares` (`[segments * regions, latents]`) over each segment's `highest` regions.
-    fn moved(&self, g: &mut Graph, shares: &Value, highest: &Value) -> Value {
+    /// The rows of `shares` (`[segments * regions, latents]`) where `map` is highest.
+    fn at_the_highest(&self, g: &mut Graph, shares: &Value, map: &Value) -> Value {
         let latents = self.network.latents;
         let shares = g.reshape(shares, &[-1, self.vectors.grid.regions() as i64, latents as i64]);
         let (last, wide) = (g.ints(&[2]), g.ints(&[1, 1, latents as i64]));
-        let at = g.op("Unsqueeze", &[highest, &last], &[]);
+        let highest = g.op("ArgMax", &[map], &[("axis", 1.into())]);
+        let at = g.op("Unsqueeze", &[&highest, &last], &[]);
         let at = g.op("Expand", &[&at, &wide], &[]);
         let there = g.op("GatherElements", &[&shares, &at], &[("axis", 1.into())]);
-        g.op("ReduceMean", &[&there], &[("axes", [1i64].into()), ("keepdims", 0.into())])
+        g.reshape(&there, &[-1, latents as i64])
     }
 }
 
