@@ -199,3 +199,91 @@ fn the_networks_have_the_published_sizes() {
     let hybrid = Vit { names: Names::Timm, hybrid: Some(resnet50::DEPTHS), grid: 14, depth: 12 };
     assert_eq!(parameters(&hybrid.tensors()), 97_890_112);
 }
+
+/// Tensors of these shapes, without numbers.
+fn shaped(shapes: &Shapes) -> Tensors<'static> {
+    let bare = |dims: &[usize]| Tensor { dims: dims.into(), kind: "<f4".into(), bytes: Vec::new().into() };
+    Tensors::new("w.pth", shapes.iter().map(|(name, dims)| (name.clone(), bare(dims))).collect())
+}
+
+#[test]
+fn layout_and_scaling_are_told_by_the_tensors() {
+    let planned = |mut shapes: Shapes, net, more: &[(&str, &[usize])]| {
+        shapes.extend(more.iter().map(|(name, dims)| (name.to_string(), dims.to_vec())));
+        let plan = plan("w.pth", &mut shaped(&shapes), net, &Options::default()).expect("fits");
+        (plan.layout, plan.normalisation, plan.side())
+    };
+    let hara = || ResNet3d::r3d18_hara().tensors();
+    let (fc, counter) = (("fc.weight", [1039, 512].as_slice()), ("bn1.num_batches_tracked", [].as_slice()));
+    assert_eq!(planned(hara(), Net::R3d18, &[fc]), (Layout::Hara, Normalisation::Hara2017, 112));
+    assert_eq!(planned(hara(), Net::R3d18, &[fc, counter]), (Layout::Hara, Normalisation::Hara, 112));
+    let tv = ResNet3d::r3d18_torchvision().tensors();
+    let expected = (Layout::Torchvision, Normalisation::TorchvisionVideo, 112);
+    assert_eq!(planned(tv, Net::R3d18, &[("fc.bias", &[400])]), expected);
+    let vit = |names, grid| Vit { names, hybrid: None, grid, depth: 12 }.tensors();
+    let mut old = vit(Names::Torchvision, 14);
+    // As torchvision 0.12 named them.
+    for (name, _) in &mut old {
+        *name = name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2.");
+    }
+    let heads = ("heads.head.weight", [1000, 768].as_slice());
+    assert_eq!(planned(old, Net::VitB16, &[heads]), (Layout::Torchvision, Normalisation::Imagenet, 224));
+    let large = vit(Names::Timm, 24);
+    assert_eq!(planned(large, Net::VitB16, &[("head.bias", &[7])]), (Layout::Timm, Normalisation::Half, 384));
+}
+
+#[test]
+fn checkpoints_of_something_else_are_refused_by_name() {
+    let refusal = |shapes: &Shapes, net, options: &Options| {
+        plan("w.pth", &mut shaped(shapes), net, options).err().expect("refused").to_string()
+    };
+    let any = Options::default();
+    let mut shapes = ResNet3d::r3d18_hara().tensors();
+    let message = refusal(&shapes, Net::Resnext101, &any);
+    for part in [
+        "w.pth: these are not the weights of resnext101 in the layout hara: ",
+        "`layer1.0.conv1.weight` is [64, 64, 3, 3, 3], not [128, 64, 1, 1, 1]",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    shapes[5].0 = "layer9.conv1.weight".into();
+    let message = refusal(&shapes, Net::R3d18, &any);
+    for part in ["`layer1.0.conv1.weight` is missing", "`layer9.conv1.weight` is none of its tensors"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let forced = Options { layout: Some(Layout::Torchvision), ..Options::default() };
+    assert!(refusal(&shapes, Net::R3d18, &forced).contains("`stem.0.weight` is missing"));
+    assert!(refusal(&shapes, Net::Resnext101, &forced).contains("no resnext101 in the layout torchvision"));
+    let mut vit = Vit { names: Names::Timm, hybrid: None, grid: 14, depth: 12 }.tensors();
+    vit[1].1 = vec![1, 198, 768];
+    assert!(
+        refusal(&vit, Net::VitB16, &any)
+            .contains("`pos_embed` is [1, 198, 768], and is no class and a square")
+    );
+    let evil = include_bytes!("../../../tests/golden/checkpoints/evil.pth");
+    let message = build("evil.pth", evil, Net::R3d18, &any).expect_err("refused").to_string();
+    assert!(message.contains("evil.pth: it wants to run `posix.system`"), "{message}");
+}
+
+#[test]
+fn the_manifest_says_what_was_converted() {
+    let options = Options { fps: Some(12.5), licence: Some("CC-BY-4.0".into()), ..Options::default() };
+    let mut tensors = shaped(&ResNet3d::r3d18_torchvision().tensors());
+    let plan = plan("w.pth", &mut tensors, Net::R3d18, &options).expect("fits");
+    let of =
+        |options: &Options| manifest("a/folder/w.pth", b"weights", &plan, Grid { rows: 7, cols: 7 }, options);
+    let said = of(&options);
+    let sha256 = sha256_hex(b"weights");
+    assert_eq!(said.id(), format!("r3d18 1-{}-torchvision-video-7x7", &sha256[..8]));
+    assert_eq!(
+        (said.licence.as_str(), of(&Options::default()).licence.as_str()),
+        ("CC-BY-4.0", "NOASSERTION")
+    );
+    for part in [&format!("file w.pth (SHA-256 {sha256})"), "layout torchvision, scaled as torchvision-video"]
+    {
+        assert!(said.provenance.contains(part), "{}", said.provenance);
+    }
+    assert!(of(&Options::default()).provenance.contains("licence is unknown to Sigmawatch"));
+    let spec = said.extractor("r3d18").expect("an extractor");
+    assert_eq!((spec.frame.fps, spec.dims, spec.channels.len()), (12.5, 512, 512));
+}
