@@ -1,7 +1,8 @@
 //! `sigmawatch check`: every mistake of a configuration at once.
 
 use super::{BAD_CONFIG, out, out_json};
-use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Scorer};
+use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Provider, Scorer};
+use crate::features::ExtractorModel;
 use crate::features::v1::{self, V1Params};
 use crate::infer::{self, InferError, Manifest};
 use anyhow::Result;
@@ -94,6 +95,9 @@ fn model_problems(loaded: &Loaded) -> Vec<Problem> {
                 _ => format!("camera.{}.detector.{}", camera.name, detector.name),
             };
             problems.extend(match extractor(detector) {
+                _ if let Err(error) = provided(detector) => {
+                    Some(problem(loaded, &format!("{of}.provider"), error))
+                }
                 Err(error) => Some(problem(loaded, &format!("{of}.extractor"), error)),
                 Ok(extractor) => {
                     let misfit = fit(detector, &extractor).err();
@@ -107,6 +111,14 @@ fn model_problems(loaded: &Loaded) -> Vec<Problem> {
 
 fn problem(loaded: &Loaded, key: &str, error: InferError) -> Problem {
     loaded.problem(key, format!("{}: {}", error.model, error.problem), error.remedy)
+}
+
+/// Whether the detector's extractor runs where it is told to; on the CPU that is seen from its file.
+fn provided(detector: &Detector) -> Result<(), InferError> {
+    match detector.provider {
+        Provider::Cpu => Ok(()),
+        provider => ExtractorModel::prepare_on(provider, &detector.extractor).map(drop),
+    }
 }
 
 /// What the detector's extractor says of itself.

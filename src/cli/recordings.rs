@@ -1,13 +1,14 @@
 //! Recordings as features: what `learn`, `score` and `eval` share.
 
 use crate::base::SystemClock;
-use crate::config;
+use crate::config::{self, Provider};
 use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::{Frame, FrameSpec, Next, open_source};
 use crate::infer::InferError;
 use crate::score::{Score, Scorer};
 use crate::segment::{DEFAULT_STRIDE, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,9 @@ pub struct Taking {
     /// One feature vector for the whole picture instead of one a region
     #[arg(long)]
     whole_frame: bool,
+    /// What computes the extractor; all but cpu need another ONNX Runtime library (SIGMAWATCH_ORT_LIB)
+    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = providers())]
+    provider: Provider,
     /// Frames between the starts of consecutive segments
     #[arg(
         long,
@@ -71,14 +75,21 @@ pub struct Taking {
     stride: u8,
 }
 
+/// `--provider`.
+pub fn providers() -> impl TypedValueParser<Value = Provider> {
+    PossibleValuesParser::new(Provider::NAMES)
+        .map(|name| Provider::named(&name).expect("one of the possible values"))
+}
+
 impl Taking {
     /// Makes or loads the extractor; ONNX Runtime must have been started.
     pub fn extractor(&self) -> Result<ExtractorModel, InferError> {
         let Self { width, height, fps, whole_frame, .. } = *self;
-        ExtractorModel::prepare(&match &self.extractor {
+        let extractor = match &self.extractor {
             Some(file) => config::Extractor::File(file.clone()),
             None => config::Extractor::V1 { width, height, fps, whole_frame },
-        })
+        };
+        ExtractorModel::prepare_on(self.provider, &extractor)
     }
 
     pub fn stride(&self) -> usize {

@@ -2,9 +2,9 @@
 
 mod plot;
 
-use super::recordings::{Machinery, Recording, progress_bar, take_all};
+use super::recordings::{Machinery, Recording, progress_bar, providers, take_all};
 use super::{init_onnxruntime, out};
-use crate::config;
+use crate::config::{self, Provider};
 use crate::features::ExtractorModel;
 use crate::infer::{ScorerSpec, Session};
 use crate::score::{OnnxScorer, Score};
@@ -46,6 +46,9 @@ pub struct Args {
     /// The extractor's model file, where the model was learned from another one than the built-in
     #[arg(long, value_name = "FILE")]
     extractor: Option<PathBuf>,
+    /// What computes the extractor; all but cpu need another ONNX Runtime library (SIGMAWATCH_ORT_LIB)
+    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = providers())]
+    provider: Provider,
     #[command(flatten)]
     machinery: Machinery,
 }
@@ -122,7 +125,7 @@ fn extractor_of(spec: &ScorerSpec, args: &Args) -> Result<(ExtractorModel, usize
         },
         (None, _) => bail!("{model}: was learned from {:?} (name that file as --extractor)", spec.extractor),
     };
-    Ok((ExtractorModel::prepare(&extractor)?, sampling.stride))
+    Ok((ExtractorModel::prepare_on(args.provider, &extractor)?, sampling.stride))
 }
 
 fn lines<'a>(

@@ -4,8 +4,8 @@ use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
 use super::{
-    Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Runtime, Scorer,
-    Source, Store, Synthetic, Threshold, Transport,
+    Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Provider, Runtime,
+    Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -174,7 +174,18 @@ impl Check<'_, '_> {
             let message = format!("`{FUSED}` is what the camera's fused verdict is called");
             self.problem(fused, "name", message, "give the detector another name");
         }
-        raw.iter().map(|section| self.detector(section)).collect()
+        let detectors: Vec<Detector> = raw.iter().map(|section| self.detector(section)).collect();
+        for (section, detector) in raw.iter().zip(&detectors) {
+            // They share their features, which are taken once.
+            let differs =
+                |d: &&Detector| d.extractor == detector.extractor && d.provider != detector.provider;
+            if let Some(other) = detectors.iter().find(differs).filter(|_| section.has("provider")) {
+                let message =
+                    format!("the detector {} has the same extractor on \"{}\"", other.name, other.provider);
+                self.problem(section, "provider", message, "give detectors of one extractor one provider");
+            }
+        }
+        detectors
     }
 
     fn fusion(&mut self, camera: &Section, detectors: &[Section]) -> Fusion {
@@ -385,6 +396,7 @@ impl Check<'_, '_> {
         Detector {
             name: section.get::<String>("name").into(),
             extractor,
+            provider: Provider::named(&section.get::<String>("provider")).unwrap_or_default(),
             scorer,
             learning: Learning {
                 watch_for: section.get("watch_for"),

@@ -3,6 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
+use super::Provider;
 use std::time::Duration;
 
 /// What a key may hold.
@@ -94,6 +95,7 @@ pub const DETECTOR: &[Key] = &[
     key("height", Kind::Integer(64, 1920), Default::Is("240")),
     key("fps", Kind::Number(1.0, 60.0), Default::Is("10.0")),
     key("whole_frame", Kind::Flag, Default::Is("false")),
+    key("provider", Kind::Choice(&Provider::NAMES), Default::Is("\"cpu\"")),
     key("stride", Kind::Integer(1, 16), Default::Is("2")),
     key("scorer", Kind::Text, Default::Is("\"diffusion\"")),
     key("watch_for", Kind::Duration(seconds(20), seconds(7 * 86_400)), Default::Is("\"10m\"")),

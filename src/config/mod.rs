@@ -6,6 +6,7 @@ mod load;
 mod location;
 mod method;
 mod problem;
+mod provider;
 mod raw;
 mod units;
 mod view;
@@ -15,6 +16,7 @@ pub use load::{Loaded, load, load_text, load_with};
 pub use location::redacted as redacted_location;
 pub use method::Method;
 pub use problem::{Invalid, Problem};
+pub use provider::Provider;
 pub use units::{format_duration, parse_duration};
 
 use crate::base::{CameraName, DetectorName};
@@ -167,6 +169,8 @@ pub struct Detector {
     /// Unique on its camera.
     pub name: DetectorName,
     pub extractor: Extractor,
+    /// What computes the extractor.
+    pub provider: Provider,
     pub scorer: Scorer,
     pub learning: Learning,
     pub threshold: Threshold,

@@ -60,6 +60,7 @@ fn detector(detector: &Detector) -> Value {
         }),
         Extractor::File(path) => json!({ "extractor": path }),
     };
+    view["provider"] = json!(detector.provider);
     view["scorer"] = match &detector.scorer {
         Scorer::Learned(method) => json!(method),
         Scorer::File(path) => json!(path),

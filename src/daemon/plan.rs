@@ -66,7 +66,7 @@ impl Plan {
             let first = plan.singles.len();
             for detector in &camera.detectors {
                 let extractor = plan
-                    .extractor(&detector.extractor)
+                    .extractor(detector)
                     .with_context(|| format!("detector {} of camera {}", detector.name, camera.name))?;
                 let feed = plan.feed(number, extractor, detector.stride);
                 plan.feeds[feed].detectors.push(plan.singles.len());
@@ -84,11 +84,15 @@ impl Plan {
         Ok(plan)
     }
 
-    fn extractor(&mut self, wanted: &config::Extractor) -> Result<usize> {
-        if let Some(known) = self.extractors.iter().position(|(extractor, _)| extractor == wanted) {
+    fn extractor(&mut self, detector: &config::Detector) -> Result<usize> {
+        let config::Detector { extractor: wanted, provider, .. } = detector;
+        let same = |(extractor, model): &(config::Extractor, ExtractorModel)| {
+            extractor == wanted && model.provider() == *provider
+        };
+        if let Some(known) = self.extractors.iter().position(same) {
             return Ok(known);
         }
-        self.extractors.push((wanted.clone(), ExtractorModel::prepare(wanted)?));
+        self.extractors.push((wanted.clone(), ExtractorModel::prepare_on(*provider, wanted)?));
         Ok(self.extractors.len() - 1)
     }
 

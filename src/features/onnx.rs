@@ -2,7 +2,7 @@
 
 use super::v1::{self, Parts, V1Params};
 use super::{Extractor, Features};
-use crate::config;
+use crate::config::{self, Provider};
 use crate::infer::{ExtractorSpec, InferError, Manifest, Session, TensorIn};
 use crate::segment::Segment;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct ExtractorModel {
     bytes: Arc<[u8]>,
     manifest: Manifest,
     sha256: String,
+    /// What runs it.
+    provider: Provider,
     /// The program's own bank runs as two halves, which is faster.
     parts: Option<Arc<Parts>>,
 }
@@ -25,6 +27,21 @@ pub struct ExtractorModel {
 impl ExtractorModel {
     /// Generates or reads what the configuration asks for, and checks it by opening it.
     pub fn prepare(extractor: &config::Extractor) -> Result<Self, InferError> {
+        Self::prepare_on(Provider::Cpu, extractor)
+    }
+
+    /// Prepares an extractor to be run by `provider`, and opens it there.
+    pub fn prepare_on(provider: Provider, extractor: &config::Extractor) -> Result<Self, InferError> {
+        // Before anything is read, since nothing can come of it.
+        crate::infer::require(provider)?;
+        let prepared = Self { provider, ..Self::read(extractor)? };
+        if provider != Provider::Cpu {
+            prepared.open()?;
+        }
+        Ok(prepared)
+    }
+
+    fn read(extractor: &config::Extractor) -> Result<Self, InferError> {
         match extractor {
             config::Extractor::V1 { width, height, fps, whole_frame } => {
                 let params = V1Params::new(*width as usize, *height as usize, *fps, *whole_frame);
@@ -52,11 +69,16 @@ impl ExtractorModel {
         let session = Session::from_bytes(&name, &bytes)?;
         session.manifest().extractor(&name)?;
         let (manifest, sha256) = (session.manifest().clone(), session.sha256().to_string());
-        Ok(Self { name, bytes: bytes.into(), manifest, sha256, parts: None })
+        Ok(Self { name, bytes: bytes.into(), manifest, sha256, provider: Provider::Cpu, parts: None })
     }
 
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// What it takes and gives.
@@ -77,9 +99,9 @@ impl ExtractorModel {
     /// An extractor for one thread.
     pub fn open(&self) -> Result<Box<dyn Extractor>, InferError> {
         if let Some(parts) = &self.parts {
-            return Ok(Box::new(parts.open(self.spec())?));
+            return Ok(Box::new(parts.open(self.provider, self.spec())?));
         }
-        let session = Session::from_bytes(&self.name, &self.bytes)?;
+        let session = Session::on(self.provider, &self.name, &self.bytes)?;
         Ok(Box::new(OnnxExtractor { session, spec: self.spec().clone(), pixels: Vec::new() }))
     }
 }

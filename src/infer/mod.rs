@@ -3,6 +3,7 @@
 mod first_layer;
 mod graph;
 mod manifest;
+mod provider;
 mod runtime;
 mod session;
 
@@ -12,7 +13,7 @@ pub use manifest::{
     Calibration, Correlation, Covers, ExtractorSpec, FactorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY,
     Manifest, ModelSpec, Sampling, ScorerSpec, StateSpec,
 };
-pub use runtime::{Runner, TensorIn, TensorOut, init};
+pub use runtime::{Runner, TensorIn, TensorOut, init, require};
 pub use session::{Session, describe, read_model, sha256_hex};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.

@@ -1,6 +1,8 @@
 //! ONNX Runtime itself: the library, its environment, and graphs that run; the only file that creates sessions.
 
 use super::InferError;
+use super::provider;
+use crate::config::Provider;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -11,7 +13,15 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 /// The process has one environment; it lives as long as the process does.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+static ENVIRONMENT: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// The library in use.
+#[derive(Clone)]
+struct Loaded {
+    environment: Environment,
+    /// Where it lies, links followed: the name of the file shows its version.
+    library: PathBuf,
+}
 
 /// Loads the ONNX Runtime library `lib`. Only the first success counts; later calls find it loaded.
 pub fn init(lib: &Path) -> Result<(), InferError> {
@@ -19,13 +29,29 @@ pub fn init(lib: &Path) -> Result<(), InferError> {
     if environment.is_some() {
         return Ok(());
     }
-    let builder = ort::init_from(locate(lib)?).map_err(|e| library_error(lib, load_problem(&e)))?;
+    let library = locate(lib)?;
+    let builder = ort::init_from(&library).map_err(|e| library_error(lib, load_problem(&e)))?;
     let built = builder.with_name("sigmawatch").with_telemetry(false).build();
     let built = built.map_err(|e| library_error(lib, format!("does not start: {e}")))?;
     // Below warnings it reports every node of every graph.
     built.set_log_level(LogLevel::Warning);
-    *environment = Some(built);
+    *environment = Some(Loaded { environment: built, library });
     Ok(())
+}
+
+/// The library in use; `model` wants it.
+fn loaded(model: &str) -> Result<Loaded, InferError> {
+    ENVIRONMENT.lock().expect("no panic while it is held").clone().ok_or_else(|| {
+        InferError::new(model, "ONNX Runtime has not been loaded", "call `infer::init` before any model")
+    })
+}
+
+/// Whether the library in use has `provider`.
+///
+/// # Errors
+/// Where it has not: names the library, and what to install.
+pub fn require(provider: Provider) -> Result<(), InferError> {
+    provider::require(provider, &loaded(provider.name())?.library)
 }
 
 fn library_error(lib: &Path, problem: String) -> InferError {
@@ -89,26 +115,32 @@ pub struct Runner {
 impl Runner {
     /// Loads a graph that this program wrote itself, which needs no manifest; `model` names it in messages.
     pub fn own(model: &str, bytes: &[u8]) -> Result<Self, InferError> {
-        Self::load(model, bytes, |error| InferError::new(model, error, "this is a fault of the program"))
+        Self::own_on(Provider::Cpu, model, bytes)
+    }
+
+    /// Loads a graph as [`Runner::own`] does, to be run by `provider`.
+    pub fn own_on(provider: Provider, model: &str, bytes: &[u8]) -> Result<Self, InferError> {
+        Self::load(provider, model, bytes, |error| {
+            InferError::new(model, error, "this is a fault of the program")
+        })
     }
 
     /// Loads any graph; `refuse` makes the error of ONNX Runtime's words.
     pub(super) fn load(
+        provider: Provider,
         model: &str,
         bytes: &[u8],
         refuse: impl Fn(String) -> InferError,
     ) -> Result<Self, InferError> {
-        let environment =
-            ENVIRONMENT.lock().expect("no panic while it is held").clone().ok_or_else(|| {
-                InferError::new(
-                    model,
-                    "ONNX Runtime has not been loaded",
-                    "call `infer::init` before any model",
-                )
-            })?;
+        let Loaded { environment, library } = loaded(model)?;
+        provider::require(provider, &library)?;
         let inner = options(&environment)
+            .and_then(|builder| provider::put_on(builder, provider))
             .and_then(|mut builder| builder.commit_from_memory(bytes))
-            .map_err(|e| refuse(e.to_string()))?;
+            .map_err(|e| match provider {
+                Provider::Cpu => refuse(e.to_string()),
+                _ => provider::refused(model, provider, &e.to_string()),
+            })?;
         Ok(Self { inner, model: model.into() })
     }
 

@@ -3,6 +3,7 @@
 use super::InferError;
 use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec, StateSpec};
 use super::runtime::{Runner, TensorIn, TensorOut};
+use crate::config::Provider;
 use ort::value::{Outlet, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -24,10 +25,15 @@ impl Session {
 
     /// Loads a model file's bytes; `model` names it in messages.
     pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self, InferError> {
+        Self::on(Provider::Cpu, model, bytes)
+    }
+
+    /// Loads a model file's bytes, to be run by `provider`.
+    pub fn on(provider: Provider, model: &str, bytes: &[u8]) -> Result<Self, InferError> {
         if bytes.is_empty() {
             return Err(InferError::new(model, "the file is empty", "copy the model file again"));
         }
-        let runner = Runner::load(model, bytes, |error| not_a_model(model, bytes, &error))?;
+        let runner = Runner::load(provider, model, bytes, |error| not_a_model(model, bytes, &error))?;
         let json = runner.inner.metadata().ok().and_then(|m| m.custom(MANIFEST_KEY)).ok_or_else(|| {
             InferError::new(
                 model,

@@ -17,6 +17,7 @@ mod models;
 mod page;
 mod program;
 mod python;
+mod provider;
 mod rtsp;
 mod rtsp_camera;
 mod scorers;

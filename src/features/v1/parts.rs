@@ -7,6 +7,7 @@
 use super::bank::{Bank, V1Params};
 use super::spatial::{self, PARTS};
 use super::temporal::{self, moments};
+use crate::config::Provider;
 use crate::features::{Extractor, Features};
 use crate::infer::{ExtractorSpec, InferError, Runner, TensorIn};
 use crate::segment::{SEGMENT_FRAMES, Segment};
@@ -39,11 +40,11 @@ impl Parts {
         Self { params: params.clone(), bank, spatial, temporal, memory: Arc::default() }
     }
 
-    /// Sessions for one thread. `spec` is that of the whole graph.
-    pub fn open(&self, spec: &ExtractorSpec) -> Result<PartsExtractor, InferError> {
+    /// Sessions for one thread, run by `provider`. `spec` is that of the whole graph.
+    pub fn open(&self, provider: Provider, spec: &ExtractorSpec) -> Result<PartsExtractor, InferError> {
         Ok(PartsExtractor {
-            spatial: Runner::own("v1, spatial half", &self.spatial)?,
-            temporal: Runner::own("v1, temporal half", &self.temporal)?,
+            spatial: Runner::own_on(provider, "v1, spatial half", &self.spatial)?,
+            temporal: Runner::own_on(provider, "v1, temporal half", &self.temporal)?,
             params: self.params.clone(),
             orientations: self.bank.orientations.len(),
             samples: (0..self.params.octaves).map(|o| self.params.sampling(o).count()).collect(),
@@ -248,7 +249,7 @@ mod tests {
     fn opened() -> (PartsExtractor, Arc<Memory>) {
         let model = ExtractorModel::generate(&params()).expect("a model");
         let parts = Parts::new(&params());
-        (parts.open(model.spec()).expect("opens"), parts.memory)
+        (parts.open(Provider::Cpu, model.spec()).expect("opens"), parts.memory)
     }
 
     #[test]
