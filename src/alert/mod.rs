@@ -8,6 +8,7 @@ pub use tracker::{Observation, Report, Tracker};
 
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::infer::{Covers, Grid};
+use crate::score::Reason;
 use serde::{Deserialize, Serialize};
 
 /// What happened to an event.
@@ -58,6 +59,9 @@ pub struct Event {
     pub regions: Vec<f32>,
     /// Strangest regions of that segment, strangest first, as `(row, column)`.
     pub top_regions: Vec<(usize, usize)>,
+    /// What moved most in the strangest of them, most first; empty where the scorer explains nothing.
+    #[serde(default)]
+    pub factors: Vec<Reason>,
     /// A picture has been written for it.
     pub has_snapshot: bool,
 }

@@ -3,7 +3,7 @@
 use super::{Change, Event, ModelRef, Severity};
 use crate::base::{CameraName, DetectorName};
 use crate::infer::{Covers, Grid};
-use crate::score::Score;
+use crate::score::{Reason, Score};
 use crate::segment::Segment;
 use crate::threshold::{Debounce, Rule, Step, Threshold, Verdict};
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ const UPDATE_ANYWAY: Duration = Duration::from_secs(5);
 pub struct Observation<'a> {
     pub segment: &'a Segment,
     pub score: &'a Score,
+    /// Why it is high, as far as that is known.
+    pub reasons: &'a [Reason],
     /// Of normal life giving a score as high; NaN where that is not known.
     pub probability: f64,
     pub verdict: Verdict,
@@ -182,6 +184,7 @@ impl Tracker {
             covers: seen.covers,
             regions: seen.score.regions.clone(),
             top_regions: strangest(&seen.score.regions, seen.grid),
+            factors: seen.reasons.to_vec(),
             has_snapshot: false,
         };
         self.open = Some(Open {
@@ -216,6 +219,7 @@ impl Tracker {
             (event.grid, event.covers) = (seen.grid, seen.covers);
             event.regions.clone_from(&seen.score.regions);
             event.top_regions = strangest(&event.regions, seen.grid);
+            event.factors = seen.reasons.to_vec();
         }
         open.reported = now;
         open.reported_top = event.top_score;
@@ -274,6 +278,11 @@ mod tests {
         index: u64,
     }
 
+    /// One that tells the scores apart.
+    fn reason(value: f32) -> Reason {
+        Reason { factor: 2, percentile: value.into(), goes_with: None }
+    }
+
     impl Camera {
         fn new() -> Self {
             let model = ModelRef { name: "m".into(), sha256: "aa".into() };
@@ -306,6 +315,7 @@ mod tests {
             self.tracker.observe(&Observation {
                 segment: &segment,
                 score: &score,
+                reasons: &[reason(value)],
                 verdict: THRESHOLD.judge(value),
                 probability: 1.0 / f64::from(1.0 + score.value),
                 threshold: THRESHOLD,
@@ -340,10 +350,12 @@ mod tests {
         assert_eq!(event.top_regions[0], (0, 1));
         assert_eq!(event.severity, Severity::Medium, "(5 - 2) / 0.5 = 6 sigma above the limit");
         assert_eq!(event.regions, [0.0, 2.5], "the map of the moment whose picture can still be had");
+        assert_eq!(event.factors, [reason(2.5)]);
         assert!(reports[0].new_picture);
         let reports = camera.see(4, 3.0);
         assert!(reports[0].new_picture, "stranger than the picture, though not the highest score");
         assert_eq!((reports[0].event.top_score, &*reports[0].event.regions), (5.0, &[0.0, 3.0][..]));
+        assert_eq!(reports[0].event.factors, [reason(3.0)]);
     }
 
     #[test]

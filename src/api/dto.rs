@@ -3,6 +3,7 @@
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Event, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
+use crate::score::Reason;
 use crate::store::ScorePoint;
 use serde::{Deserialize, Serialize};
 
@@ -174,12 +175,39 @@ pub struct EventDto {
     pub severity: Severity,
     /// Strangest regions, strangest first.
     pub top_regions: Vec<RegionDto>,
+    /// Learned factors that moved most in the strangest region, most first; empty where the scorer has none.
+    pub factors: Vec<FactorDto>,
     /// Only where one event was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<MapDto>,
     /// Null where there is no picture (yet).
     pub snapshot: Option<String>,
     pub thumbnail: Option<String>,
+}
+
+/// A learned factor that moved.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FactorDto {
+    pub factor: usize,
+    /// Per cent of normal life's segments in which it contributed less.
+    pub percentile: f64,
+    /// What goes with it in normal life, and how well (Pearson's r); null where nothing does.
+    pub signal: Option<String>,
+    pub r: Option<f64>,
+    /// The same in words.
+    pub text: String,
+}
+
+impl From<&Reason> for FactorDto {
+    fn from(reason: &Reason) -> Self {
+        Self {
+            factor: reason.factor,
+            percentile: reason.percentile,
+            signal: reason.goes_with.as_ref().map(|c| c.signal.clone()),
+            r: reason.goes_with.as_ref().map(|c| c.r),
+            text: reason.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -229,6 +257,7 @@ impl EventDto {
                 .iter()
                 .map(|(row, column)| RegionDto { row: *row, column: *column })
                 .collect(),
+            factors: event.factors.iter().map(FactorDto::from).collect(),
             map: None,
             snapshot: media("snapshot.jpg"),
             thumbnail: media("thumbnail.jpg"),

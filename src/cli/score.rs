@@ -7,7 +7,7 @@ use super::{init_onnxruntime, out};
 use crate::config::{self, Provider};
 use crate::features::ExtractorModel;
 use crate::infer::{ScorerSpec, Session};
-use crate::score::{OnnxScorer, Score};
+use crate::score::{OnnxScorer, Reason, Score, reasons};
 use crate::threshold::{DEFAULT_K, Threshold, Verdict};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -68,6 +68,9 @@ struct Line<'a> {
     unusual: bool,
     /// Strangest first, as (row, column).
     top_regions: Vec<(usize, usize)>,
+    /// What moved most in the strangest of them, where the model explains its scores.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    factors: Vec<String>,
 }
 
 /// # Errors
@@ -145,6 +148,7 @@ fn lines<'a>(
         threshold: threshold.limit(),
         unusual: threshold.judge(score.value) == Verdict::Unusual,
         top_regions: score.top_regions(spec.grid, TOP_REGIONS),
+        factors: reasons(score, &spec.factors).iter().map(Reason::to_string).collect(),
     })
 }
 

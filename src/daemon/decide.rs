@@ -15,7 +15,7 @@ use crate::api::{Bus, LearningState};
 use crate::base::{CameraName, Clock, DetectorName};
 use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
-use crate::score::Score;
+use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
 use crate::store::{FeatureRing, ScoreRow, Store, StoreError};
 use crate::telemetry::{DetectorMetrics, Metrics, SkipReason, Stage};
@@ -98,6 +98,7 @@ pub struct Desk {
 struct Finding<'a> {
     segment: &'a Segment,
     score: &'a Score,
+    reasons: &'a [Reason],
     /// Of normal life giving a score as high.
     probability: f64,
     threshold: Threshold,
@@ -183,11 +184,13 @@ impl Desk {
     /// A detector's score of a segment.
     fn look(&mut self, detector: usize, segment: &Segment, score: &Score, arming: &Arming) {
         let (probability, covers) = (arming.tail.probability(score.value), self.seats[detector].covers);
+        let reasons = reasons(score, &arming.factors);
         let usable = self.judge(
             detector,
             &Finding {
                 segment,
                 score,
+                reasons: &reasons,
                 probability,
                 threshold: arming.threshold,
                 method: &arming.method,
@@ -220,6 +223,7 @@ impl Desk {
             let finding = Finding {
                 segment,
                 score: &fused.score,
+                reasons: &fused.reasons,
                 probability: fused.probability,
                 threshold: fused.threshold,
                 method: FUSED,
@@ -255,6 +259,7 @@ impl Desk {
         let observation = Observation {
             segment,
             score,
+            reasons: found.reasons,
             probability: found.probability,
             verdict,
             threshold,

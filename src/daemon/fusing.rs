@@ -4,7 +4,7 @@ use super::scoring::Arming;
 use crate::alert::ModelRef;
 use crate::config::FusionRule;
 use crate::infer::{Covers, Grid};
-use crate::score::Score;
+use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
 use crate::threshold::{Threshold, deviations, fuse};
 use sha2::{Digest, Sha256};
@@ -28,6 +28,7 @@ pub struct Opinion {
     probability: f64,
     /// Regions as deviations from the member's own mean, so that a map means the same whoever found it.
     regions: Vec<f32>,
+    reasons: Vec<Reason>,
     grid: Grid,
     covers: Covers,
     model: String,
@@ -41,6 +42,8 @@ pub struct Fused {
     /// The deviations that the fused probability has in a standard normal distribution, and the map of the member
     /// that found most.
     pub score: Score,
+    /// The same member's.
+    pub reasons: Vec<Reason>,
     pub probability: f64,
     /// On the scale of the score: mu 0, sigma 1.
     pub threshold: Threshold,
@@ -67,6 +70,7 @@ impl Fusing {
         self.opinions[member] = Some(Opinion {
             probability: p,
             regions: score.regions.iter().map(deviation).collect(),
+            reasons: reasons(score, &by.factors),
             grid: by.grid,
             covers: on,
             model: by.model.sha256.clone(),
@@ -91,6 +95,7 @@ impl Fusing {
                 regions: strangest.regions.clone(),
                 factors: vec![],
             },
+            reasons: strangest.reasons.clone(),
             probability,
             threshold: Threshold { mu: 0.0, sigma: 1.0, k: self.k },
             grid: strangest.grid,
@@ -130,6 +135,7 @@ mod tests {
             }),
             method: "toy".into(),
             grid: Grid { rows: 1, cols: 2 },
+            factors: vec![],
         };
         let score = Score { value, regions: vec![1.0, value], factors: vec![] };
         fusing.hear(detector, &segment(end), &score, p, &by, Covers::default());

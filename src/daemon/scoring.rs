@@ -5,7 +5,7 @@ use super::lane::{LaneSender, Received, receive};
 use super::pulse::Pulse;
 use crate::alert::ModelRef;
 use crate::features::Features;
-use crate::infer::InferError;
+use crate::infer::{FactorSpec, InferError};
 use crate::score::{Memory, Score, Scorer, Seen};
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Stage};
@@ -34,6 +34,8 @@ pub struct Arming {
     pub tail: Tail,
     pub method: String,
     pub grid: crate::infer::Grid,
+    /// What explains the scores.
+    pub factors: Vec<FactorSpec>,
 }
 
 /// What goes on to the desk: features always, and a score of each of the feed's detectors that is armed.
@@ -108,6 +110,7 @@ fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
             tail: Tail::of(&spec.calibration),
             method: armed.method,
             grid: spec.grid,
+            factors: spec.factors.clone(),
         });
         let memory = armed.scorer.begin();
         models[detector] = Some(Model { scorer: armed.scorer, arming, memory, run: None });

@@ -1,7 +1,7 @@
 //! Why a score is high, in words: the learned factors that moved most, and what they usually go with.
 
 use super::Score;
-use crate::infer::{Correlation, FactorSpec, ScorerSpec};
+use crate::infer::{Correlation, FactorSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -20,25 +20,28 @@ pub struct Reason {
     pub goes_with: Option<Correlation>,
 }
 
-/// The `most` factors that contribute most above their medians, most first; none where the scorer has no factors, or
-/// where none is above its median.
-pub fn reasons(score: &Score, spec: &ScorerSpec, most: usize) -> Vec<Reason> {
+/// Factors that are named as reasons at most.
+const MOST_REASONS: usize = 3;
+
+/// The three factors that contribute most above their medians, most first; none where the scorer has no factors
+/// ([`crate::infer::ScorerSpec::factors`]), or where none is above its median.
+pub fn reasons(score: &Score, factors: &[FactorSpec]) -> Vec<Reason> {
     let above = |(i, factor): (usize, &FactorSpec)| {
         let contribution = score.factors.get(i).copied().filter(|c| c.is_finite())?;
         let above = contribution - factor.median;
         (above > 0.0).then_some((above, i, contribution))
     };
-    let mut moved: Vec<_> = spec.factors.iter().enumerate().filter_map(above).collect();
+    let mut moved: Vec<_> = factors.iter().enumerate().filter_map(above).collect();
     moved.sort_by(|a, b| b.0.total_cmp(&a.0));
     let reason = |(_, i, contribution): (f32, usize, f32)| {
-        let strongest = spec.factors[i].correlations.first();
+        let strongest = factors[i].correlations.first();
         Reason {
             factor: i,
-            percentile: 100.0 * share_below(&spec.factors[i].quantiles, contribution),
+            percentile: 100.0 * share_below(&factors[i].quantiles, contribution),
             goes_with: strongest.filter(|c| c.r.abs() >= LEAST_CORRELATION).cloned(),
         }
     };
-    moved.into_iter().take(most).map(reason).collect()
+    moved.into_iter().take(MOST_REASONS).map(reason).collect()
 }
 
 /// The share that lies below `value`, between the quantiles on straight lines; not outside of them.
@@ -69,15 +72,6 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infer::{ModelSpec, scorer_manifest_for_tests};
-
-    fn spec(factors: Vec<FactorSpec>) -> ScorerSpec {
-        match scorer_manifest_for_tests().spec {
-            ModelSpec::Scorer(spec) => ScorerSpec { factors, ..spec },
-            ModelSpec::Extractor(_) => unreachable!("a scorer's manifest"),
-        }
-    }
-
     fn factor(median: f32, signal: &str, r: f64) -> FactorSpec {
         let quantiles = vec![(0.01, 0.0), (0.5, median), (0.9, 2.0 * median), (0.9998, 4.0 * median)];
         FactorSpec { median, quantiles, correlations: vec![Correlation { signal: signal.into(), r }] }
@@ -89,13 +83,13 @@ mod tests {
 
     #[test]
     fn the_factors_that_moved_most_come_first_and_in_words() {
-        let spec = spec(vec![
+        let factors = [
             factor(1.0, "leftward motion energy", 0.714),
             factor(1.0, "static energy", -0.66),
             factor(5.0, "overall energy", 0.9),
             factor(1.0, "nothing much", 0.1),
-        ]);
-        let found = reasons(&score(&[3.0, 7.0, 5.5, 1.5]), &spec, 3);
+        ];
+        let found = reasons(&score(&[3.0, 7.0, 5.5, 1.5]), &factors);
         let words: Vec<String> = found.iter().map(Reason::to_string).collect();
         assert_eq!(
             words,
@@ -105,16 +99,16 @@ mod tests {
                 "factor 2 (with overall energy, r = .90) above 54 % of normal life",
             ]
         );
-        let fourth = reasons(&score(&[0.0, 0.0, 0.0, 1.5]), &spec, 3);
+        let fourth = reasons(&score(&[0.0, 0.0, 0.0, 1.5]), &factors);
         assert_eq!(fourth[0].to_string(), "factor 3 above 70 % of normal life");
         assert_eq!(fourth.len(), 1, "what is below its median is no reason");
     }
 
     #[test]
     fn without_factors_there_are_no_reasons() {
-        assert_eq!(reasons(&score(&[]), &spec(vec![]), 3), []);
-        assert_eq!(reasons(&score(&[]), &spec(vec![factor(1.0, "a", 1.0)]), 3), []);
-        assert_eq!(reasons(&score(&[f32::NAN]), &spec(vec![factor(1.0, "a", 1.0)]), 3), []);
+        assert_eq!(reasons(&score(&[]), &[]), []);
+        assert_eq!(reasons(&score(&[]), &[factor(1.0, "a", 1.0)]), []);
+        assert_eq!(reasons(&score(&[f32::NAN]), &[factor(1.0, "a", 1.0)]), []);
     }
 
     #[test]

@@ -137,7 +137,7 @@ mod tests {
         let score = &scorer.score_run(&[&odd.features]).expect("scores")[0];
         assert_eq!(score.factors.len(), 2);
         assert_eq!(score.top_regions(GRID, 1), [(1, 1)]);
-        let reasons = reasons(score, &spec, 3);
+        let reasons = reasons(score, &spec.factors);
         let known = reasons[0].goes_with.as_ref().expect("it goes with something");
         assert!(known.signal == "leftward motion energy" && known.r.abs() > 0.8, "{}", reasons[0]);
         assert!(reasons[0].percentile > 99.5, "{}", reasons[0]);

@@ -154,6 +154,11 @@ fn events_are_paged_filtered_and_shown_with_their_pictures() {
     let one = json(get(&desk, &format!("/api/events/{}", event(4).id)));
     assert_eq!(one["map"]["regions"][4], 3.75);
     assert_eq!(one["top_regions"][0]["row"], 1);
+    assert_eq!(one["factors"][0]["signal"], "leftward motion energy");
+    assert_eq!(
+        one["factors"][0]["text"],
+        "factor 7 (with leftward motion energy, r = .71) above 99.98 % of normal life"
+    );
     let mut picture = get(&desk, one["snapshot"].as_str().expect("a link"));
     assert_eq!(picture.headers()["content-type"], "image/jpeg");
     assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), b"large");

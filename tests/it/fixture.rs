@@ -2,7 +2,8 @@
 
 use sigmawatch::alert::{Event, ModelRef, Severity};
 use sigmawatch::base::Timestamp;
-use sigmawatch::infer::{Covers, Grid};
+use sigmawatch::infer::{Correlation, Covers, Grid};
+use sigmawatch::score::Reason;
 use sigmawatch::store::ScoreRow;
 
 /// The nth event: later ones have larger ids, times and scores; even ones are the gate's, odd ones the
@@ -32,6 +33,11 @@ pub fn event(n: u64) -> Event {
         covers: Covers { width: 0.98, height: 1.0 },
         regions: vec![0.5, 1.25, 0.1, 0.0, 3.75, 1.0],
         top_regions: vec![(1, 1), (0, 1)],
+        factors: vec![Reason {
+            factor: 7,
+            percentile: 99.98,
+            goes_with: Some(Correlation { signal: "leftward motion energy".into(), r: 0.714 }),
+        }],
         has_snapshot: false,
     }
 }

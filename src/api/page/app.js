@@ -329,6 +329,8 @@ function detail(data) {
     ["Lasted", span(data)], ["Severity", data.severity], ["Highest score", number(data.top_score)],
     ["Rarity", rarity(data.probability)], ["Detector", data.detector],
     ["Threshold", `${number(data.threshold)} = ${number(data.mu)} + ${data.k} × ${number(data.sigma)}`],
+    // What goes with a factor is no cause: the words are the daemon's own.
+    ...(data.factors.length ? [["What moved most", data.factors.map((f) => f.text).join("; ")]] : []),
     ["Scorer", data.scorer], ["Segments", `${data.segments.first} to ${data.segments.last}`],
     ["Model", `${data.model.name} ${data.model.sha256}`], ["Event", data.id],
   ];
