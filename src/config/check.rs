@@ -375,6 +375,7 @@ impl Check<'_, '_> {
                 Extractor::File(self.around.dir.join(file))
             }
         };
+        let stride = section.find::<u64>("stride").map_or(extractor.usual_stride(), |stride| stride as usize);
         let scorer: String = section.get("scorer");
         let scorer = match Method::named(&scorer) {
             Some(method) => Scorer::Learned(method),
@@ -403,7 +404,7 @@ impl Check<'_, '_> {
                 again_every: section.get::<Option<_>>("learn_again_every"),
             },
             threshold,
-            stride: section.get::<u64>("stride") as usize,
+            stride,
         }
     }
 

@@ -96,7 +96,7 @@ pub const DETECTOR: &[Key] = &[
     key("fps", Kind::Number(1.0, 60.0), Default::Is("10.0")),
     key("whole_frame", Kind::Flag, Default::Is("false")),
     key("provider", Kind::Choice(&Provider::NAMES), Default::Is("\"cpu\"")),
-    key("stride", Kind::Integer(1, 16), Default::Is("2")),
+    key("stride", Kind::Integer(1, 16), Default::Depends("2")),
     key("scorer", Kind::Text, Default::Is("\"diffusion\"")),
     key("watch_for", Kind::Duration(seconds(20), seconds(7 * 86_400)), Default::Is("\"10m\"")),
     key(
@@ -203,7 +203,7 @@ mod tests {
     fn a_manual_that_lies_is_noticed() {
         let manual = manual();
         for (from, to) in [
-            ("# stride = 2", "# stride = 16"),
+            ("# fps = 10.0", "# fps = 12.0"),
             ("# workers = 0", "#"),
             ("# seed = 1", "# sede = 1"),
             ("# keep = \"30d\"", "keep = \"1d\""),

@@ -195,6 +195,17 @@ pub enum Extractor {
     File(PathBuf),
 }
 
+impl Extractor {
+    /// Frames between the starts of segments where the configuration does not say: dense for the bank, which filters a
+    /// frame once however many segments share it; without overlap for networks, which compute every segment anew.
+    pub fn usual_stride(&self) -> usize {
+        match self {
+            Extractor::V1 { .. } => 2,
+            Extractor::File(_) => 16,
+        }
+    }
+}
+
 /// What scores the features.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scorer {

@@ -181,6 +181,19 @@ fn cameras_take_the_detector_keys_that_they_do_not_give() {
 }
 
 #[test]
+fn an_extractor_has_the_stride_that_suits_it_unless_told() {
+    let place = Place::new();
+    place.write("net.onnx", "");
+    let stride = |detector: &str| {
+        let text = format!("[detector]\n{detector}\n{CAMERA}");
+        place.load(&text).expect("good").config.cameras[0].detectors[0].stride
+    };
+    assert_eq!(stride(""), sigmawatch::segment::DEFAULT_STRIDE);
+    assert_eq!(stride("extractor = \"net.onnx\""), 16);
+    assert_eq!(stride("extractor = \"net.onnx\"\nstride = 4"), 4);
+}
+
+#[test]
 fn credentials_are_taken_from_wherever_they_are_kept() {
     let place = Place::new();
     std::fs::create_dir(place.dir.path().join("credentials")).expect("a folder");
