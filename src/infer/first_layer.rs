@@ -108,7 +108,7 @@ fn weights(
         "DequantizeLinear" => {
             let (dims, mut values) = weights(graph, constants, node.input.first()?)?;
             let scales = part(1)??;
-            let zeros = part(2).map_or_else(|| Some(vec![0.0]), |zeros| zeros)?;
+            let zeros = part(2).unwrap_or_else(|| Some(vec![0.0]))?;
             // One scale for all, or one an output.
             let each = values.len() / dims.first().copied().filter(|&d| d > 0)?;
             for (i, value) in values.iter_mut().enumerate() {

@@ -226,7 +226,7 @@ fn descend(volume: &Volume, mut p: Parameters) -> (Parameters, f64) {
 /// The parameters in the terms of people: of the equal descriptions, the one with tau from 0 to 180 degrees.
 fn described(volume: &Volume, p: &Parameters, residual: f64) -> Gabor {
     let tau = p[5].rem_euclid(TAU);
-    let turned = tau >= PI - 1e-9 && tau < TAU - 1e-9;
+    let turned = (PI - 1e-9..TAU - 1e-9).contains(&tau);
     let sign = if turned { -1.0 } else { 1.0 };
     let degrees = if turned {
         tau - PI

@@ -48,7 +48,7 @@ fn filled(shapes: &Shapes) -> Tensors<'static> {
 fn pictures(side: usize) -> Vec<u8> {
     let frame = side * side * 3;
     let noise = mixed("frames", SEGMENT_FRAMES * frame).enumerate();
-    noise.map(|(at, h)| ((h >> 24) * (at / frame + 1) as u32 >> 4) as u8).collect()
+    noise.map(|(at, h)| (((h >> 24) * (at / frame + 1) as u32) >> 4) as u8).collect()
 }
 
 /// The features of [`pictures`], by what the program writes, with `grid` regions at the end.
