@@ -6,7 +6,7 @@ use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::{Frame, FrameSpec, Next, open_source};
 use crate::infer::InferError;
 use crate::score::{Score, Scorer};
-use crate::segment::{DEFAULT_STRIDE, Segment, Segmenter};
+use crate::segment::{DEFAULT_STRIDE, SEGMENT_FRAMES, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,15 +33,19 @@ pub struct Machinery {
 }
 
 impl Machinery {
-    /// The folder told, else `pipelines/` here or of the program's checkout, else the installed one.
     fn pipelines(&self) -> PathBuf {
-        let program = std::env::current_exe().unwrap_or_default();
-        let checkout = program.ancestors().nth(3).map(|root| root.join("pipelines"));
-        let mut usual =
-            ["pipelines".into()].into_iter().chain(checkout).chain(["/etc/sigmawatch/pipelines".into()]);
-        let there = |path: &PathBuf| path.is_dir();
-        self.pipelines.clone().or_else(|| usual.find(there)).unwrap_or_else(|| "pipelines".into())
+        pipelines_folder(self.pipelines.clone())
     }
+}
+
+/// The folder told, else `pipelines/` here or of the program's checkout, else the installed one.
+pub fn pipelines_folder(told: Option<PathBuf>) -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let checkout = program.ancestors().nth(3).map(|root| root.join("pipelines"));
+    let mut usual =
+        ["pipelines".into()].into_iter().chain(checkout).chain(["/etc/sigmawatch/pipelines".into()]);
+    let there = |path: &PathBuf| path.is_dir();
+    told.or_else(|| usual.find(there)).unwrap_or_else(|| "pipelines".into())
 }
 
 /// How segments and features are taken.
@@ -211,6 +215,31 @@ fn take(path: &Path, extractor: &mut dyn Extractor, stride: usize, pipelines: &P
         Ok(())
     })?;
     Ok(recording)
+}
+
+/// Whole segments of the recordings, `most` of each at most and evenly spread; the pixels of a segment as one list.
+pub fn sample(paths: &[PathBuf], spec: &FrameSpec, most: usize, pipelines: &Path) -> Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let (mut kept, mut every, mut seen) = (Vec::new(), 1, 0usize);
+        let mut segmenter = Segmenter::new(SEGMENT_FRAMES);
+        each_frame(path, spec, pipelines, &mut |frame| {
+            let Some(segment) = segmenter.push(frame) else { return Ok(()) };
+            if seen.is_multiple_of(every) {
+                kept.push(segment.frames.iter().flat_map(|frame| frame.iter().copied()).collect());
+            }
+            seen += 1;
+            // Nobody knows how long the recording is: when there are too many, every other one goes.
+            if kept.len() > most {
+                let mut index = 0;
+                kept.retain(|_: &Vec<u8>| (index % 2 == 0, index += 1).0);
+                every *= 2;
+            }
+            Ok(())
+        })?;
+        all.extend(kept);
+    }
+    Ok(all)
 }
 
 fn taken(segment: &Segment, zero: u64, extractor: &mut dyn Extractor) -> Result<Taken> {

@@ -116,6 +116,21 @@ impl Graph {
         self.constant(&[], &[value])
     }
 
+    /// A constant byte without dimensions: the zero of quantised numbers.
+    pub fn scalar_u8(&mut self, value: u8) -> Value {
+        self.initializer(DataType::UINT8, &[], vec![value])
+    }
+
+    /// A constant tensor of bytes with sign: quantised weights.
+    pub fn constant_i8(&mut self, dims: &[usize], data: &[i8]) -> Value {
+        self.initializer(DataType::INT8, dims, data.iter().map(|&v| v as u8).collect())
+    }
+
+    /// A constant tensor of integers: quantised biases.
+    pub fn constant_i32(&mut self, dims: &[usize], data: &[i32]) -> Value {
+        self.initializer(DataType::INT32, dims, data.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+
     /// A constant list of integers: shapes, axes, starts, ends.
     pub fn ints(&mut self, values: &[i64]) -> Value {
         let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -5,6 +5,7 @@ mod api;
 mod browser;
 mod clips;
 mod config;
+mod convert;
 mod daemon;
 mod desk;
 mod detectors;

@@ -1,5 +1,6 @@
 //! Published networks whose weights the user brings, as extractors: R3D-18, ResNeXt-101, ViT-B/16 and its hybrid.
 
+mod int8;
 mod normalisation;
 mod plan;
 mod resnet3d;
@@ -14,6 +15,7 @@ use crate::infer::{
 };
 use crate::segment::SEGMENT_FRAMES;
 use crate::weights::{Tensors, read_checkpoint};
+use int8::Linears;
 use plan::{Body, Plan};
 use resnet3d::ResNet3d;
 use std::path::Path;
@@ -115,8 +117,38 @@ pub fn build(
 ) -> Result<(Manifest, Vec<u8>), InferError> {
     let mut tensors = read_checkpoint(file, checkpoint)?;
     let plan = plan(file, &mut tensors, net, options)?;
-    let (graph, grid) = plan.graph(&tensors);
+    let (graph, grid) = plan.graph(&tensors, Linears::Float);
     let manifest = manifest(file, checkpoint, &plan, grid, options);
+    let model = graph.finish(&manifest);
+    Ok((manifest, model))
+}
+
+/// Writes the extractor as [`build`] does, its linear layers in 8-bit integers. Their ranges are those of `segments`:
+/// frames as the extractor takes them, one after the other.
+///
+/// # Errors
+/// Where [`build`] has one, and for networks in three dimensions, which gain nothing.
+pub fn build_int8(
+    file: &str,
+    checkpoint: &[u8],
+    net: Net,
+    options: &Options,
+    segments: &[Vec<u8>],
+) -> Result<(Manifest, Vec<u8>), InferError> {
+    let mut tensors = read_checkpoint(file, checkpoint)?;
+    let plan = plan(file, &mut tensors, net, options)?;
+    if !plan.has_linears() || segments.is_empty() {
+        let problem = "8-bit integers are for transformers, and want segments to calibrate with";
+        return Err(InferError::new(file, problem, "leave --int8 out"));
+    }
+    let ranges = int8::ranges(plan.watched(&tensors), &plan.segment_dims(), segments)?;
+    let (graph, grid) = plan.graph(&tensors, Linears::Int8(ranges.iter()));
+    let mut manifest = manifest(file, checkpoint, &plan, grid, options);
+    manifest.version = format!("{}-int8-{}", manifest.version, int8::digest(&ranges));
+    let count = segments.len();
+    manifest
+        .provenance
+        .push_str(&format!("; linear layers in 8-bit integers, calibrated with {count} segments"));
     let model = graph.finish(&manifest);
     Ok((manifest, model))
 }

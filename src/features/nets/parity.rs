@@ -54,7 +54,7 @@ fn pictures(side: usize) -> Vec<u8> {
 /// The features of [`pictures`], by what the program writes, with `grid` regions at the end.
 fn features(plan: &Plan, tensors: &Tensors) -> (Grid, Vec<f32>) {
     init_for_tests();
-    let (graph, grid) = plan.graph(tensors);
+    let (graph, grid) = plan.graph(tensors, Linears::Float);
     let manifest = manifest("weights.pth", b"", plan, grid, &Options::default());
     let mut session =
         Session::from_bytes(plan.net.name(), &graph.finish(&manifest)).expect("fits its manifest");
@@ -174,6 +174,29 @@ fn the_hybrid_with_two_blocks_gives_what_timm_gives() {
     // Group normalisation takes out most of what differs between these frames: PyTorch's own 32-bit deviations
     // are 2e-4 from what it gives in 64 bits, which the file holds.
     assert_pictures(name, Net::R50VitB16, Layout::Timm, scaling, Some(7), body, 5e-4);
+}
+
+#[test]
+fn a_transformer_in_8_bit_integers_gives_nearly_what_it_gives_in_floats() {
+    init_for_tests();
+    let body = Body::Pictures(Vit { names: Names::Timm, hybrid: None, grid: 6, depth: 2 });
+    let (net, layout, normalisation) = (Net::VitB16, Layout::Timm, Normalisation::Half);
+    let plan = Plan { net, layout, normalisation, body, whole_frame: false };
+    let tensors = filled(&plan.tensors());
+    let (_, exact) = features(&plan, &tensors);
+    let dims = plan.segment_dims();
+    let ranges = int8::ranges(plan.watched(&tensors), &dims, &[pictures(96)]).expect("runs");
+    // Four linear layers a block.
+    assert_eq!(ranges.len(), 8);
+    let (graph, grid) = plan.graph(&tensors, Linears::Int8(ranges.iter()));
+    let manifest = manifest("weights.pth", b"", &plan, grid, &Options::default());
+    let model = graph.finish(&manifest);
+    let mut session = Session::from_bytes("int8", &model).expect("fits its manifest");
+    let found = session.run(TensorIn::U8 { dims: &dims, data: &pictures(96) }).expect("runs").remove(0).data;
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = dot(&found, &exact) / (dot(&found, &found) * dot(&exact, &exact)).sqrt();
+    println!("cosine {cosine}");
+    assert!((0.999..0.999_999_9).contains(&cosine), "{cosine}");
 }
 
 /// The parameters of a network: what is learned, without the moments of batch normalisation.

@@ -1,5 +1,6 @@
 //! A network with everything chosen: what it takes and gives, and its graph from bytes to features.
 
+use super::int8::Linears;
 use super::resnet3d::ResNet3d;
 use super::vit::{self, Vit};
 use super::{Layout, Net, Normalisation, Shapes};
@@ -93,20 +94,43 @@ impl Plan {
         }
     }
 
-    /// From `frames` u8 `[segments, 16, side, side, 3]` to `features` f32 `[segments, regions, dims]`, and its grid.
-    pub fn graph(&self, tensors: &Tensors) -> (Graph, Grid) {
+    /// The dimensions of one segment of frames.
+    pub fn segment_dims(&self) -> [usize; 5] {
+        [1, SEGMENT_FRAMES, self.side(), self.side(), 3]
+    }
+
+    /// Whether linear layers are most of its work: those alone gain by 8-bit integers.
+    pub fn has_linears(&self) -> bool {
+        matches!(self.body, Body::Pictures(_))
+    }
+
+    /// From `frames` to the extremes of what goes into each linear layer, for [`super::int8::ranges`].
+    pub fn watched(&self, tensors: &Tensors) -> Graph {
         let mut g = Graph::new(self.net.name());
-        let segments = Dim::Symbol("segments");
-        let side = self.side();
-        let frames = [SEGMENT_FRAMES, side, side, 3].map(Dim::Fixed);
-        let frames = g.input_u8("frames", &[&[segments], frames.as_slice()].concat());
-        let (features, grid) = match &self.body {
-            Body::Video(net) => self.video(&mut g, tensors, net, &frames),
-            Body::Pictures(vit) => self.pictures(&mut g, tensors, vit, &frames),
-        };
-        let dims = [segments, Dim::Fixed(grid.regions()), Dim::Fixed(self.dims())];
+        let mut linears = Linears::Watched(Vec::new());
+        self.features(&mut g, tensors, &mut linears);
+        if let Some(extremes) = linears.watched(&mut g) {
+            g.output_f32("extremes", &extremes, &[Dim::Symbol("extremes")]);
+        }
+        g
+    }
+
+    /// From `frames` u8 `[segments, 16, side, side, 3]` to `features` f32 `[segments, regions, dims]`, and its grid.
+    pub fn graph(&self, tensors: &Tensors, mut linears: Linears) -> (Graph, Grid) {
+        let mut g = Graph::new(self.net.name());
+        let (features, grid) = self.features(&mut g, tensors, &mut linears);
+        let dims = [Dim::Symbol("segments"), Dim::Fixed(grid.regions()), Dim::Fixed(self.dims())];
         g.output_f32("features", &features, &dims);
         (g, grid)
+    }
+
+    fn features(&self, g: &mut Graph, tensors: &Tensors, linears: &mut Linears) -> (Value, Grid) {
+        let [_, rest @ ..] = self.segment_dims().map(Dim::Fixed);
+        let frames = g.input_u8("frames", &[&[Dim::Symbol("segments")], rest.as_slice()].concat());
+        match &self.body {
+            Body::Video(net) => self.video(g, tensors, net, &frames),
+            Body::Pictures(vit) => self.pictures(g, tensors, vit, &frames, linears),
+        }
     }
 
     /// The last map, mean over its time, and over the grid for the whole frame.
@@ -121,14 +145,21 @@ impl Plan {
     }
 
     /// The class, or the patches in squares of four, of four pictures: mean and deviation over them.
-    fn pictures(&self, g: &mut Graph, tensors: &Tensors, vit: &Vit, frames: &Value) -> (Value, Grid) {
+    fn pictures(
+        &self,
+        g: &mut Graph,
+        tensors: &Tensors,
+        vit: &Vit,
+        frames: &Value,
+        linears: &mut Linears,
+    ) -> (Value, Grid) {
         let [start, end, axis, step] =
             [0, SEGMENT_FRAMES as i64, 1, PICTURE_STEP as i64].map(|n| g.ints(&[n]));
         let chosen = g.op("Slice", &[frames, &start, &end, &axis, &step], &[]);
         let side = vit.side();
         let bytes = g.reshape(&chosen, &[-1, side as i64, side as i64, 3]);
         let pixels = self.normalisation.apply(g, &bytes);
-        let tokens = vit.tokens(g, tensors, &Input { pixels, side });
+        let tokens = vit.tokens(g, tensors, &Input { pixels, side }, linears);
         let patches = (vit.grid * vit.grid) as i64;
         let tokens = g.reshape(&tokens, &[-1, 1 + patches, vit::WIDTH as i64]);
         let (from, to) = if self.whole_frame { (0, 1) } else { (1, 1 + patches) };

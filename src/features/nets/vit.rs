@@ -2,6 +2,7 @@
 //! the hybrid that takes its patches from a residual network.
 
 use super::Shapes;
+use super::int8::Linears;
 use super::plan::Input;
 use super::resnet50;
 use crate::infer::{Graph, InferError, Value};
@@ -148,7 +149,7 @@ impl Vit {
     }
 
     /// The normalised tokens, `[pictures * (1 + patches), 768]`, the class first, of `input` `[pictures, side, side, 3]`.
-    pub fn tokens(&self, g: &mut Graph, tensors: &Tensors, input: &Input) -> Value {
+    pub fn tokens(&self, g: &mut Graph, tensors: &Tensors, input: &Input, linears: &mut Linears) -> Value {
         let of =
             |which: &'static str, end: &str| tensors.floats(&format!("{}{end}", self.names.outer(which)));
         let pixels = g.op("Transpose", &[&input.pixels], &[("perm", [0usize, 3, 1, 2].into())]);
@@ -172,19 +173,26 @@ impl Vit {
         let tokens = g.op("Add", &[&tokens, &position], &[]);
         let mut x = g.reshape(&tokens, &[-1, WIDTH as i64]);
         for number in 0..self.depth {
-            x = self.block(g, tensors, number, &x);
+            x = self.block(g, tensors, linears, number, &x);
         }
         norm(g, &x, &of("norm", ".weight"), &of("norm", ".bias"))
     }
 
-    fn block(&self, g: &mut Graph, tensors: &Tensors, number: usize, x: &Value) -> Value {
+    fn block(
+        &self,
+        g: &mut Graph,
+        tensors: &Tensors,
+        linears: &mut Linears,
+        number: usize,
+        x: &Value,
+    ) -> Value {
         let of = |part, of: &str| tensors.floats(&self.names.inner(number, part, of));
         let normal = norm(g, x, &of(Part::Norm1, "weight"), &of(Part::Norm1, "bias"));
         let (mut weight, mut bias) = (of(Part::Qkv, "weight"), of(Part::Qkv, "bias"));
         // Queries are divided by the root of a head's width, 8: exact in floats.
         let scale = ((WIDTH / HEADS) as f32).sqrt().recip();
         weight[..WIDTH * WIDTH].iter_mut().chain(&mut bias[..WIDTH]).for_each(|w| *w *= scale);
-        let qkv = linear(g, &normal, &weight, &bias);
+        let qkv = linears.write(g, &normal, &weight, &bias);
         let tokens = (1 + self.grid * self.grid) as i64;
         let (heads, width) = (HEADS as i64, (WIDTH / HEADS) as i64);
         let qkv = g.reshape(&qkv, &[-1, tokens, 3, heads, width]);
@@ -197,12 +205,12 @@ impl Vit {
         let seen = g.op("MatMul", &[&shares, v], &[]);
         let seen = g.op("Transpose", &[&seen], &[("perm", [0usize, 1, 3, 2, 4].into())]);
         let seen = g.reshape(&seen, &[-1, WIDTH as i64]);
-        let seen = linear(g, &seen, &of(Part::Project, "weight"), &of(Part::Project, "bias"));
+        let seen = linears.write(g, &seen, &of(Part::Project, "weight"), &of(Part::Project, "bias"));
         let x = g.op("Add", &[x, &seen], &[]);
         let normal = norm(g, &x, &of(Part::Norm2, "weight"), &of(Part::Norm2, "bias"));
-        let wide = linear(g, &normal, &of(Part::Widen, "weight"), &of(Part::Widen, "bias"));
+        let wide = linears.write(g, &normal, &of(Part::Widen, "weight"), &of(Part::Widen, "bias"));
         let wide = gelu(g, &wide);
-        let narrow = linear(g, &wide, &of(Part::Narrow, "weight"), &of(Part::Narrow, "bias"));
+        let narrow = linears.write(g, &wide, &of(Part::Narrow, "weight"), &of(Part::Narrow, "bias"));
         g.op("Add", &[&x, &narrow], &[])
     }
 }
@@ -211,14 +219,6 @@ impl Vit {
 fn norm(g: &mut Graph, x: &Value, gain: &[f32], shift: &[f32]) -> Value {
     let (gain, shift) = (g.constant(&[WIDTH], gain), g.constant(&[WIDTH], shift));
     g.op("LayerNormalization", &[x, &gain, &shift], &[("epsilon", EPSILON.into())])
-}
-
-/// Rows times `weight` `[outputs, inputs]`, plus `bias`.
-fn linear(g: &mut Graph, rows: &Value, weight: &[f32], bias: &[f32]) -> Value {
-    let outputs = bias.len();
-    let weight = g.constant(&[outputs, weight.len() / outputs], weight);
-    let bias = g.constant(&[outputs], bias);
-    g.op("Gemm", &[rows, &weight, &bias], &[("transB", 1.into())])
 }
 
 /// The exact Gaussian error linear unit: x (1 + erf(x / sqrt 2)) / 2.
