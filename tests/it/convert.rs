@@ -25,7 +25,11 @@ fn files_that_are_no_weights_of_the_network_are_refused_by_name() {
         ("r3d18", "evil.pth", ["evil.pth: it wants to run `posix.system`", "a weight file may run nothing"]),
         ("vit-b16", "evil-legacy.pth", ["it wants to run `posix.system`", "torch.save(model.state_dict()"]),
         ("resnext101", "network.pth", ["it wants to run `__main__.Network`", "save the weights alone"]),
-        ("r3d18", "training.pth", ["`conv1.weight` is missing", "more (name a checkpoint of r3d18 in the layout"]),
+        (
+            "r3d18",
+            "training.pth",
+            ["`conv1.weight` is missing", "more (name a checkpoint of r3d18 in the layout"],
+        ),
         ("r50-vit-b16", "weights.safetensors", ["`cls_token` is missing", "in the layout timm"]),
         ("vit-b16", "none.pth", ["none.pth: cannot be read: ", "check the path"]),
     ] {

@@ -103,7 +103,7 @@ fn quantised(g: &mut Graph, rows: &Value, weight: &[f32], bias: &[f32], range: R
     let first = ("axis", 0.into());
     let (weight, of_weight) = (g.constant_i8(&[outputs, inputs], &whole), g.constant(&[outputs], &steps));
     let zeros = g.constant_i8(&[outputs], &vec![0; outputs]);
-    let weight = g.op("DequantizeLinear", &[&weight, &of_weight, &zeros], &[first.clone()]);
+    let weight = g.op("DequantizeLinear", &[&weight, &of_weight, &zeros], std::slice::from_ref(&first));
     // The bias has the scale of the product.
     let steps: Vec<f32> = steps.iter().map(|of| of * step).collect();
     let whole: Vec<i32> = bias.iter().zip(&steps).map(|(b, step)| (b / step).round() as i32).collect();
