@@ -1,5 +1,7 @@
 //! Recordings as features: what `learn`, `score` and `eval` share.
 
+mod cache;
+
 use crate::base::SystemClock;
 use crate::config::{self, Provider};
 use crate::features::{Extractor, ExtractorModel, Features};
@@ -8,13 +10,14 @@ use crate::infer::InferError;
 use crate::score::{Score, Scorer};
 use crate::segment::{DEFAULT_STRIDE, SEGMENT_FRAMES, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
+use cache::Cache;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Endings that are taken for recordings in a folder.
 const ENDINGS: [&str; 9] = ["mp4", "mkv", "avi", "mov", "webm", "ts", "m4v", "mpg", "h264"];
@@ -30,6 +33,9 @@ pub struct Machinery {
     /// Threads; each takes a recording at a time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
+    /// Keep features in this folder, and take them from there instead of from the recordings again
+    #[arg(long, value_name = "DIR")]
+    features_cache: Option<PathBuf>,
 }
 
 impl Machinery {
@@ -121,6 +127,10 @@ pub struct Recording {
     /// Analysed frames.
     pub frames: u64,
     pub segments: Vec<Taken>,
+    /// What decoding and features cost; of the first time, where they come from the cache. Recordings that are
+    /// taken side by side share both evenly.
+    pub cpu_seconds: f64,
+    pub wall_seconds: f64,
 }
 
 impl Recording {
@@ -171,13 +181,30 @@ pub fn take_all(
 ) -> Result<Vec<Recording>> {
     bar.set_length(paths.len() as u64);
     let (next, pipelines) = (AtomicUsize::new(0), machinery.pipelines());
+    let cache = machinery.features_cache.as_deref().map(Cache::open).transpose()?;
+    let busy = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Recording)>> {
         let mut session = extractor.open()?;
         let mut done = Vec::new();
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(i) else { return Ok(done) };
-            match take(path, &mut *session, stride, &pipelines) {
+            let kept = cache.as_ref().map(|cache| cache.file(path, extractor, stride)).transpose()?;
+            if let Some(recording) = kept.as_ref().and_then(|file| cache::read(file, path)) {
+                done.push((i, recording));
+                bar.inc(1);
+                continue;
+            }
+            busy.fetch_add(1, Ordering::Relaxed);
+            let result = take(path, &mut *session, stride, &pipelines).and_then(|mut recording| {
+                let beside = busy.load(Ordering::Relaxed) as f64;
+                recording.cpu_seconds /= beside;
+                recording.wall_seconds /= beside;
+                kept.map(|file| cache::write(&file, &recording)).transpose()?;
+                Ok(recording)
+            });
+            busy.fetch_sub(1, Ordering::Relaxed);
+            match result {
                 Ok(recording) => done.push((i, recording)),
                 Err(error) => {
                     // The others need not go on for an answer that is not wanted any more.
@@ -202,7 +229,9 @@ pub fn take_all(
 
 /// Reads one recording to its end, as fast as it can be decoded.
 fn take(path: &Path, extractor: &mut dyn Extractor, stride: usize, pipelines: &Path) -> Result<Recording> {
-    let mut recording = Recording { path: path.into(), frames: 0, segments: Vec::new() };
+    let (cpu, begun) = (cpu_time(), Instant::now());
+    let mut recording =
+        Recording { path: path.into(), frames: 0, segments: vec![], cpu_seconds: 0.0, wall_seconds: 0.0 };
     let spec = extractor.spec().frame.clone();
     let mut first = None;
     let mut segmenter = Segmenter::new(stride);
@@ -214,6 +243,8 @@ fn take(path: &Path, extractor: &mut dyn Extractor, stride: usize, pipelines: &P
         }
         Ok(())
     })?;
+    recording.cpu_seconds = (cpu_time() - cpu).as_secs_f64();
+    recording.wall_seconds = begun.elapsed().as_secs_f64();
     Ok(recording)
 }
 
@@ -286,6 +317,12 @@ fn each_frame(
     }
 }
 
+/// CPU time of this process and all its threads so far.
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// A progress bar on standard error; nothing where that is no terminal.
 pub fn progress_bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0);
@@ -297,4 +334,19 @@ pub fn progress_bar(what: &'static str) -> ProgressBar {
     bar.set_style(style);
     bar.set_message(what);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_goes_on_while_working() {
+        let before = cpu_time();
+        let mut x = 1.0f64;
+        while cpu_time() == before {
+            x = (x + 1.0).sqrt();
+        }
+        assert!(x > 0.0 && cpu_time() > before);
+    }
 }
