@@ -139,12 +139,14 @@ fn extractor(detector: &Detector) -> Result<Manifest, InferError> {
     }
 }
 
-/// Whether a scorer file was learned from this extractor.
+/// Whether a scorer file was learned from this extractor, and fits the stride.
 fn fit(detector: &Detector, extractor: &Manifest) -> Result<(), InferError> {
     match &detector.scorer {
         Scorer::Learned(_) => Ok(()),
         Scorer::File(path) => {
-            infer::describe(path)?.0.check_learned_from(&path.display().to_string(), extractor)
+            let (scorer, model) = (infer::describe(path)?.0, path.display().to_string());
+            scorer.check_learned_from(&model, extractor)?;
+            scorer.check_stride(&model, detector.stride)
         }
     }
 }

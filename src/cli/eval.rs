@@ -5,8 +5,9 @@ mod dataset;
 mod figures;
 mod masks;
 
+use super::labelled;
 use super::learn::{Learning, progress_shown, samples, training_set};
-use super::recordings::{Machinery, Recording, Taking, progress_bar, take_all};
+use super::recordings::{Machinery, Recording, Taking, cpu_time, progress_bar, take_all};
 use crate::config::Method;
 use crate::features::ExtractorModel;
 use crate::infer::Session;
@@ -21,7 +22,7 @@ use figures::{Detection, Figures, Scored, ScoredClip, figures};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Learn on a dataset's normal recordings, score its test recordings, and print figures
 ///
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 /// figures.
 ///
 /// Or DIR holds clips labelled by their folders, `normal/` and others (`fight/`, say). Then each fold of clips
-/// is scored by what was learned from the normal clips of the other folds.
+/// is scored by what was learned from the other folds: from their normal clips, or, by `rtfm`, from all.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The dataset's folder
@@ -43,6 +44,10 @@ pub struct Args {
     /// Folds of a dataset of labelled clips
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=100))]
     folds: u8,
+    /// Keep clips that are neighbours in name, and so often of one scene, in one fold, instead of drawing folds at
+    /// random: the figures are then of scenes that were not learned from
+    #[arg(long)]
+    neighbours_together: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -88,23 +93,27 @@ struct Evaluation {
 pub fn run(args: &Args) -> Result<ExitCode> {
     // What cannot be is said before anything is decoded.
     args.learning.config()?;
-    if clips::is_here(&args.dir) {
+    if labelled::is_here(&args.dir) {
         clips::run(args)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let method = args.learning.scorer;
+    ensure!(
+        !method.needs_labels(),
+        "{}: {method} learns from labelled clips, and only the test recordings are labelled here ({})",
+        args.dir.display(),
+        labelled::LAYOUT
+    );
     let set = dataset::open(&args.dir)?;
     super::init_onnxruntime()?;
     let extractor = args.taking.extractor()?;
     let spec = extractor.spec();
-    let begun = Instant::now();
-    let learned = learn(args, &set, &extractor)?;
-    let learn_seconds = begun.elapsed().as_secs_f64();
-
-    let cpu = cpu_time();
+    let (learned, learn_seconds) = learn(args, &set, &extractor)?;
     let paths: Vec<PathBuf> = set.test.iter().map(|t| t.path.clone()).collect();
     let bar = progress_bar("scoring the test recordings");
     let recordings = take_all(&paths, &extractor, args.taking.stride(), &args.machinery, &bar)?;
     bar.finish_and_clear();
+    let cpu = cpu_time();
     let mut scorer = OnnxScorer::new(Session::from_bytes("the learned model", &learned.bytes)?)?;
     let clips = set
         .test
@@ -112,7 +121,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         .zip(&recordings)
         .map(|(clip, recording)| score(clip, recording, spec.frame.fps, &mut scorer))
         .collect::<Result<Vec<_>>>()?;
-    let cpu = (cpu_time() - cpu).as_secs_f64();
+    let taken: f64 = recordings.iter().map(|r| r.cpu_seconds).sum();
+    let cpu = taken + (cpu_time() - cpu).as_secs_f64();
     let rate = rate(&recordings).unwrap_or(spec.frame.fps);
 
     let detection = Detection {
@@ -147,13 +157,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<train::Learned> {
+/// A model, and the seconds that its features and its learning took.
+fn learn(args: &Args, set: &Dataset, extractor: &ExtractorModel) -> Result<(train::Learned, f64)> {
     let bar = progress_bar("features of the train recordings");
     let stride = learning_stride(args.taking.stride());
     let recordings = take_all(&set.train, extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
+    let taken: f64 = recordings.iter().map(|r| r.wall_seconds).sum();
+    let begun = Instant::now();
     let training = training_set(extractor.manifest(), stride, samples(recordings))?;
-    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config()?, on)?))
+    let config = args.learning.config()?;
+    let learned = progress_shown("learning", |on| Ok(train::learn(training, &config, on)?))?;
+    Ok((learned, taken + begun.elapsed().as_secs_f64()))
 }
 
 fn score<'a>(
@@ -190,12 +205,6 @@ fn rate(recordings: &[Recording]) -> Option<f64> {
 const THRESHOLDED_NOTE: &str = "(as the diffusion paper counts: balanced accuracy of scores thresholded a block at a \
                                 time, at the best k on the test labels; no area, and no measure of this program)";
 
-/// CPU time of this process and all its threads so far.
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn print(e: &Evaluation) -> Result<()> {
     let share = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.4}"));
     let f = &e.figures;
@@ -219,19 +228,4 @@ fn print(e: &Evaluation) -> Result<()> {
         super::out(format_args!("{name:22} {value}"))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_time_goes_on_while_working() {
-        let before = cpu_time();
-        let mut x = 1.0f64;
-        while cpu_time() == before {
-            x = (x + 1.0).sqrt();
-        }
-        assert!(x > 0.0 && cpu_time() > before);
-    }
 }

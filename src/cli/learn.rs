@@ -1,6 +1,7 @@
 //! `sigmawatch learn`: learns a scorer from recordings, or from what a camera's daemon has kept.
 
 use super::init_onnxruntime;
+use super::labelled::{self, LAYOUT, labelled_set};
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
 use crate::base::write_atomically;
 use crate::config::{self, Method};
@@ -9,7 +10,10 @@ use crate::infer::{Manifest, Sampling};
 use crate::score::diffusion::{Embedding, Sampler};
 use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
-use crate::train::{self, Flow, LearnConfig, Learned, Progress, Published, Report, Sample, TrainingSet};
+use crate::train::{
+    self, Flow, LabelledSet, LearnConfig, LearnError, Learned, Progress, Published, Report, Sample,
+    TrainingSet,
+};
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
@@ -21,7 +25,8 @@ use std::process::ExitCode;
 ///
 /// From recordings (`--from`), from what a running camera's daemon has kept (`--camera` and `--config`), or
 /// from such a feature file itself (`--features`). Nothing needs labels: the few most suspicious segments
-/// are dropped, and the threshold is calibrated on time that was left out.
+/// are dropped, and the threshold is calibrated on time that was left out. Only `--scorer rtfm` learns from
+/// labels: `--from DIR`, with clips in `DIR/normal/` and in other folders, `DIR/fight/`, say.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true)))]
 pub struct Args {
@@ -69,7 +74,7 @@ pub struct Learning {
     /// Seed of the training: the same seed and features give the same file
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Steps of the training, for scorers that are networks [default: 500; beta-vae: 1500]
+    /// Steps of the training, for scorers that are networks [default: 500; beta-vae: 1500; rtfm: 100]
     #[arg(long)]
     steps: Option<usize>,
     /// Of `beta-vae`: weight of the latents' divergence; larger ones hold fewer and more separate factors
@@ -159,26 +164,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         // Lowering is always allowed; it changes how learning competes, not what is learned.
         rustix::process::nice(i32::from(args.nice)).context("cannot lower the priority")?;
     }
-    let set = match (&args.camera, &args.features) {
-        (Some(camera), _) => of_camera(args, camera)?,
-        (None, Some(file)) => {
-            init_onnxruntime()?;
-            let extractor = match &args.manifest {
-                Some(json) => Manifest::parse("--manifest", json)?,
-                None => args.taking.extractor()?.manifest().clone(),
-            };
-            of_ring(file, &extractor, learning_stride(args.taking.stride()))?
-        }
-        (None, None) => of_recordings(args)?,
-    };
     let config = args.learning.config()?;
+    let lesson = lesson(args)?;
     let learned = match args.json {
-        true => train::learn(set, &config, &mut |progress| match say(&progress) {
+        true => lesson.learned(&config, &mut |progress| match say(&progress) {
             Ok(()) => Flow::Continue,
             // Whoever started this has gone away.
             Err(_) => Flow::Cancel,
         })?,
-        false => progress_shown("learning", |on| Ok(train::learn(set, &config, on)?))?,
+        false => progress_shown("learning", |on| Ok(lesson.learned(&config, on)?))?,
     };
     write_atomically(&args.out, &learned.bytes)
         .with_context(|| format!("cannot write {} (see that its folder exists)", args.out.display()))?;
@@ -190,6 +184,58 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         false => print(&args.out, &learned)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is learned from.
+enum Lesson {
+    Life(TrainingSet),
+    Labelled(LabelledSet),
+}
+
+impl Lesson {
+    fn learned(
+        self,
+        config: &LearnConfig,
+        on: &mut dyn FnMut(Progress) -> Flow,
+    ) -> Result<Learned, LearnError> {
+        match self {
+            Lesson::Life(set) => train::learn(set, config, on),
+            Lesson::Labelled(set) => train::learn_labelled(&set, config, on),
+        }
+    }
+}
+
+fn lesson(args: &Args) -> Result<Lesson> {
+    let method = args.learning.scorer;
+    if method.needs_labels() {
+        ensure!(!args.from.is_empty(), "{method} learns from labelled clips: give --from DIR ({LAYOUT})");
+        return Ok(Lesson::Labelled(of_labelled(args)?));
+    }
+    Ok(Lesson::Life(match (&args.camera, &args.features) {
+        (Some(camera), _) => of_camera(args, camera)?,
+        (None, Some(file)) => {
+            init_onnxruntime()?;
+            let extractor = match &args.manifest {
+                Some(json) => Manifest::parse("--manifest", json)?,
+                None => args.taking.extractor()?.manifest().clone(),
+            };
+            of_ring(file, &extractor, learning_stride(args.taking.stride()))?
+        }
+        (None, None) => of_recordings(args)?,
+    }))
+}
+
+/// Clips in labelled folders. All segments are learned from, as close as they will be when they are scored: the
+/// method looks at their order.
+fn of_labelled(args: &Args) -> Result<LabelledSet> {
+    let folders = args.from.iter().map(|dir| labelled::open(dir)).collect::<Result<Vec<_>>>()?.concat();
+    let (labels, paths): (Vec<bool>, Vec<PathBuf>) =
+        folders.into_iter().flat_map(|f| f.clips.into_iter().map(move |clip| (f.unusual, clip))).unzip();
+    init_onnxruntime()?;
+    let extractor = args.taking.extractor()?;
+    let stride = args.taking.stride();
+    let recordings = taken(args, &paths, &extractor, stride)?;
+    Ok(labelled_set(&extractor, stride, labels.into_iter().zip(&recordings)))
 }
 
 /// Runs `work` with a progress bar for its progress.
@@ -233,14 +279,24 @@ fn of_recordings(args: &Args) -> Result<TrainingSet> {
     let paths = find(&args.from)?;
     init_onnxruntime()?;
     let extractor = args.taking.extractor()?;
+    let stride = learning_stride(args.taking.stride());
+    let recordings = taken(args, &paths, &extractor, stride)?;
+    training_set(extractor.manifest(), stride, samples(recordings))
+}
+
+fn taken(
+    args: &Args,
+    paths: &[PathBuf],
+    extractor: &ExtractorModel,
+    stride: usize,
+) -> Result<Vec<Recording>> {
     let bar = progress_bar("taking features");
     if args.json {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    let stride = learning_stride(args.taking.stride());
-    let recordings = take_all(&paths, &extractor, stride, &args.machinery, &bar)?;
+    let recordings = take_all(paths, extractor, stride, &args.machinery, &bar)?;
     bar.finish_and_clear();
-    training_set(extractor.manifest(), stride, samples(recordings))
+    Ok(recordings)
 }
 
 /// What the daemon of `--config` has kept of the camera.

@@ -7,6 +7,7 @@
 mod check;
 mod draw;
 mod eval;
+mod labelled;
 mod learn;
 mod recordings;
 mod models;

@@ -378,6 +378,15 @@ impl Check<'_, '_> {
         let stride = section.find::<u64>("stride").map_or(extractor.usual_stride(), |stride| stride as usize);
         let scorer: String = section.get("scorer");
         let scorer = match Method::named(&scorer) {
+            Some(method) if method.needs_labels() => {
+                let message =
+                    format!("{method} is learned from labelled clips, not in place from a camera's life");
+                let remedy = format!(
+                    "learn it with `sigmawatch learn --scorer {method} --from DIR --out FILE`, and name that file"
+                );
+                self.problem(section, "scorer", message, remedy);
+                Scorer::Learned(Method::default())
+            }
             Some(method) => Scorer::Learned(method),
             None => {
                 self.model_file(section, "scorer", &Method::NAMES);

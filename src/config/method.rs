@@ -17,17 +17,36 @@ pub enum Method {
     Mahalanobis,
     /// A variational autoencoder: how badly a vector is rebuilt, and how far off its latents lie.
     BetaVae,
+    /// RTFM: what sets clips that are labelled unusual apart from normal ones. Not learned in place.
+    Rtfm,
 }
 
 impl Method {
-    pub const ALL: [Method; 5] =
-        [Method::Diffusion, Method::DiffusionPublished, Method::Knn, Method::Mahalanobis, Method::BetaVae];
+    pub const ALL: [Method; 6] = [
+        Method::Diffusion,
+        Method::DiffusionPublished,
+        Method::Knn,
+        Method::Mahalanobis,
+        Method::BetaVae,
+        Method::Rtfm,
+    ];
     /// The names of [`Method::ALL`].
-    pub const NAMES: [&str; 5] = ["diffusion", "diffusion-published", "knn", "mahalanobis", "beta-vae"];
+    pub const NAMES: [&str; 6] =
+        ["diffusion", "diffusion-published", "knn", "mahalanobis", "beta-vae", "rtfm"];
 
     /// As it is written in configurations and model files.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
+    }
+
+    /// Whether it learns from labelled clips, and not from a camera's unlabelled life.
+    pub fn needs_labels(self) -> bool {
+        self == Method::Rtfm
+    }
+
+    /// The methods that learn in place, without labels.
+    pub fn in_place() -> impl Iterator<Item = Method> {
+        Self::ALL.into_iter().filter(|method| !method.needs_labels())
     }
 
     pub fn named(name: &str) -> Option<Self> {

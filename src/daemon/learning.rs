@@ -273,6 +273,8 @@ impl Supervisor {
 /// one that the detector learns by.
 fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     let scorer = OnnxScorer::load(file, &pupil.extractor).map_err(|error| error.to_string())?;
+    let name = file.display().to_string();
+    scorer.manifest().check_stride(&name, pupil.stride).map_err(|error| error.to_string())?;
     let learned_by = &scorer.manifest().name;
     if let Some(method) = pupil.in_place.filter(|method| method.name() != learned_by) {
         return Err(format!("{}: was learned by {learned_by}, and {method} is configured", file.display()));

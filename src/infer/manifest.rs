@@ -114,6 +114,23 @@ impl Manifest {
         }
         Ok(())
     }
+
+    /// Checks that segments come as close to each other as those that the scorer `model` was learned from, if it looks
+    /// at their order.
+    pub fn check_stride(&self, model: &str, stride: usize) -> Result<(), InferError> {
+        let spec = self.scorer(model)?;
+        match &spec.sampling {
+            Some(sampling) if !spec.state.is_empty() && sampling.stride != stride => Err(InferError::new(
+                model,
+                format!(
+                    "it looks at segments {} frames apart, and these are {stride} apart",
+                    sampling.stride
+                ),
+                format!("configure `stride = {}`, or learn again with this stride", sampling.stride),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 const REWRITE: &str = "write the file again; docs/ref/models.md describes the manifest";
@@ -382,6 +399,22 @@ pub(crate) mod tests {
         ] {
             assert!(message.starts_with("m.onnx: ") && message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn what_looks_at_the_order_of_segments_needs_its_stride() {
+        let mut manifest = scorer_manifest();
+        let ModelSpec::Scorer(spec) = &mut manifest.spec else { unreachable!("a scorer's manifest") };
+        let ModelSpec::Extractor(extractor) = extractor_manifest().spec else {
+            unreachable!("an extractor's")
+        };
+        spec.sampling = Some(Sampling { frame: extractor.frame, stride: 8 });
+        manifest.check_stride("s.onnx", 2).expect("each segment by itself");
+        let ModelSpec::Scorer(spec) = &mut manifest.spec else { unreachable!("a scorer's manifest") };
+        spec.state = vec![StateSpec { name: "sum".into(), shape: vec![3] }];
+        manifest.check_stride("s.onnx", 8).expect("its own");
+        let refused = manifest.check_stride("s.onnx", 2).expect_err("another").to_string();
+        assert!(refused.contains("segments 8 frames apart, and these are 2 apart"), "{refused}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod metrics;
 mod onnx;
 mod pooling;
 mod reasons;
+pub mod rtfm;
 mod vectors;
 
 pub use knn::{Neighbours, coreset};

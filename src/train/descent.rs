@@ -4,7 +4,7 @@
 //! computed, so the same seed gives the same weights on any number of cores.
 
 use super::backward::Pass;
-use super::optim::{AdamW, average_decay, learning_rate};
+use super::optim::{Adam, Optimiser, average_decay};
 use crate::score::Layer;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -38,6 +38,18 @@ pub type Gradients<'a, N> = dyn Fn(&N, usize, &mut StdRng) -> Pass + Sync + 'a;
 /// `layers` lists the network's layers in the order of [`Pass::gradients`]. `on_step` is told the step and says
 /// whether to go on; `None` where it did not.
 pub fn descend<N: Clone + Sync>(
+    network: N,
+    layers: fn(&mut N) -> Vec<&mut Layer>,
+    recipe: &Recipe,
+    gradients: &Gradients<N>,
+    on_step: &mut dyn FnMut(usize) -> bool,
+) -> Option<(N, f64)> {
+    descend_by(Optimiser::Warmed, network, layers, recipe, gradients, on_step)
+}
+
+/// [`descend`] by another optimiser.
+pub fn descend_by<N: Clone + Sync>(
+    optimiser: Optimiser,
     mut network: N,
     layers: fn(&mut N) -> Vec<&mut Layer>,
     recipe: &Recipe,
@@ -45,7 +57,7 @@ pub fn descend<N: Clone + Sync>(
     on_step: &mut dyn FnMut(usize) -> bool,
 ) -> Option<(N, f64)> {
     let mut average = network.clone();
-    let mut optimiser = AdamW::new(parameters(layers(&mut network)).iter().map(|p| p.len()));
+    let mut adam = Adam::new(optimiser, parameters(layers(&mut network)).iter().map(|p| p.len()));
     let tail = recipe.steps - recipe.steps.div_ceil(10);
     let mut loss = 0.0;
     for step in 0..recipe.steps {
@@ -67,8 +79,8 @@ pub fn descend<N: Clone + Sync>(
         if step >= tail {
             loss += f64::from(sum.loss) / (recipe.steps - tail) as f64;
         }
-        let rate = learning_rate(recipe.rate, step);
-        optimiser.step(&mut parameters(layers(&mut network)), &sum.gradients, rate);
+        let rate = optimiser.rate(recipe.rate, step);
+        adam.step(&mut parameters(layers(&mut network)), &sum.gradients, rate);
         enter_statistics(&sum, layers(&mut network));
         let decay = average_decay(step) as f32;
         let fast = parameters(layers(&mut network));

@@ -74,6 +74,7 @@ pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
         Method::Knn => knn::train(task, say),
         Method::Mahalanobis => mahalanobis::train(task),
         Method::BetaVae => vae::train(task, say),
+        Method::Rtfm => Err(LearnError::NeedsLabels),
     }
 }
 

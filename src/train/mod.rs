@@ -14,6 +14,7 @@ mod method;
 mod optim;
 #[cfg(test)]
 mod reference;
+mod rtfm;
 mod signals;
 mod split;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod vae;
 mod whiten;
 
 pub use learn::learn;
+pub use rtfm::learn_labelled;
 
 use crate::config::Method;
 use crate::features::Features;
@@ -31,6 +33,8 @@ use serde::Serialize;
 
 /// Fewer segments than this teach nothing.
 pub const LEAST_SEGMENTS: usize = 40;
+/// Fewer clips of either label than this teach nothing.
+pub const LEAST_CLIPS: usize = 6;
 
 /// The features of one segment, and when it ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +61,25 @@ pub struct TrainingSet {
     pub samples: Vec<Sample>,
 }
 
+/// One clip that is known to be normal as a whole, or to have something unusual in it somewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    pub unusual: bool,
+    /// Of one unbroken run, in order of time; all the segments, as close as they will be when it is watched.
+    pub segments: Vec<Features>,
+}
+
+/// What is learned from where there are labels.
+#[derive(Debug, Clone)]
+pub struct LabelledSet {
+    /// Name and version of the extractor.
+    pub extractor: String,
+    pub grid: Grid,
+    pub sampling: Option<Sampling>,
+    /// Neighbours are taken to be of one scene.
+    pub clips: Vec<Clip>,
+}
+
 /// How to learn. The defaults are the measured ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LearnConfig {
@@ -64,7 +87,7 @@ pub struct LearnConfig {
     pub seed: u64,
     /// Steps of each training of a network.
     pub steps: usize,
-    /// Rows a step: vectors of regions.
+    /// Rows a step: vectors of regions; for `rtfm` clips, half of them normal.
     pub batch: usize,
     pub rate: f64,
     /// Mean and deviation of the logarithm of the training noise.
@@ -101,6 +124,8 @@ impl LearnConfig {
             // after 1500 at this one.
             Method::BetaVae => Self { steps: 1500, rate: 2e-3, ..plain },
             Method::Diffusion | Method::DiffusionPublished | Method::Knn | Method::Mahalanobis => plain,
+            // A quarter of the authors' 32 pairs, and few steps: a camera's owner has hundreds of clips, not thousands.
+            Method::Rtfm => Self { steps: 100, batch: 16, ..plain },
         }
     }
 }
@@ -217,6 +242,16 @@ pub enum LearnError {
          extractor)"
     )]
     Mixed { segment: usize, found: usize, expected: usize },
+    #[error(
+        "this method learns from labelled clips, not from unlabelled life (`sigmawatch learn --scorer rtfm --from \
+         DIR`, with clips in DIR/normal/ and in other folders)"
+    )]
+    NeedsLabels,
+    #[error(
+        "there are {normal} normal and {unusual} unusual clips that are as long as a segment, and at least \
+         {LEAST_CLIPS} of each are needed (label more clips)"
+    )]
+    TooFewClips { normal: usize, unusual: usize },
     #[error("learning was cancelled")]
     Cancelled,
     #[error(transparent)]

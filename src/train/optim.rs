@@ -1,36 +1,72 @@
-//! AdamW, the learning rate's course and the decay of the weights' moving average.
+//! Adam in two forms, the learning rate's course and the decay of the weights' moving average.
 
-const BETAS: (f32, f32) = (0.95, 0.999);
-const EPSILON: f32 = 1e-6;
-const WEIGHT_DECAY: f64 = 1e-4;
+/// How weights follow their gradients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Optimiser {
+    /// AdamW, decoupled weight decay (Loshchilov and Hutter 2019), and [`learning_rate`], with k-diffusion's constants.
+    Warmed,
+    /// Adam (Kingma and Ba 2015) with so much of each weight added to its gradient, at one rate.
+    Plain { decay: f32 },
+}
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), with k-diffusion's constants.
+/// Constants of one form: betas, epsilon, decoupled and coupled decay.
+struct Constants {
+    betas: (f32, f32),
+    epsilon: f32,
+    decoupled: f64,
+    coupled: f32,
+}
+
+impl Optimiser {
+    fn constants(self) -> Constants {
+        match self {
+            Optimiser::Warmed => {
+                Constants { betas: (0.95, 0.999), epsilon: 1e-6, decoupled: 1e-4, coupled: 0.0 }
+            }
+            Optimiser::Plain { decay } => {
+                Constants { betas: (0.9, 0.999), epsilon: 1e-8, decoupled: 0.0, coupled: decay }
+            }
+        }
+    }
+
+    /// The learning rate at a step from 0.
+    pub fn rate(self, base: f64, step: usize) -> f64 {
+        match self {
+            Optimiser::Warmed => learning_rate(base, step),
+            Optimiser::Plain { .. } => base,
+        }
+    }
+}
+
+/// Adam's state.
 #[derive(Debug)]
-pub struct AdamW {
+pub struct Adam {
+    optimiser: Optimiser,
     steps: i32,
     /// First and second moments of each parameter tensor.
     moments: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-impl AdamW {
+impl Adam {
     /// For parameter tensors of these sizes.
-    pub fn new(sizes: impl IntoIterator<Item = usize>) -> Self {
+    pub fn new(optimiser: Optimiser, sizes: impl IntoIterator<Item = usize>) -> Self {
         let moments = sizes.into_iter().map(|n| (vec![0.0; n], vec![0.0; n])).collect();
-        Self { steps: 0, moments }
+        Self { optimiser, steps: 0, moments }
     }
 
     /// One step against the gradients, tensor by tensor.
     pub fn step(&mut self, parameters: &mut [&mut Vec<f32>], gradients: &[Vec<f32>], rate: f64) {
         self.steps += 1;
-        let (b1, b2) = BETAS;
+        let Constants { betas: (b1, b2), epsilon, decoupled, coupled } = self.optimiser.constants();
         let (c1, c2) = (1.0 - b1.powi(self.steps), 1.0 - b2.powi(self.steps));
-        let keep = (1.0 - rate * WEIGHT_DECAY) as f32;
+        let keep = (1.0 - rate * decoupled) as f32;
         let rate = rate as f32 / c1;
         for ((parameter, gradient), (m, v)) in parameters.iter_mut().zip(gradients).zip(&mut self.moments) {
             for (((p, g), m), v) in parameter.iter_mut().zip(gradient).zip(m).zip(v) {
+                let g = g + coupled * *p;
                 *m = b1 * *m + (1.0 - b1) * g;
                 *v = b2 * *v + (1.0 - b2) * g * g;
-                *p = *p * keep - rate * *m / ((*v / c2).sqrt() + EPSILON);
+                *p = *p * keep - rate * *m / ((*v / c2).sqrt() + epsilon);
             }
         }
     }
@@ -72,8 +108,12 @@ mod tests {
     #[test]
     fn the_first_step_by_hand() {
         let mut p = vec![1.0f32, -2.0];
-        AdamW::new([2]).step(&mut [&mut p], &[vec![0.5, -3.0]], 0.1);
+        Adam::new(Optimiser::Warmed, [2]).step(&mut [&mut p], &[vec![0.5, -3.0]], 0.1);
         assert!((p[0] - (1.0 - 1e-5 - 0.1)).abs() < 1e-6, "{}", p[0]);
         assert!((p[1] - (-2.0 + 2e-5 + 0.1)).abs() < 1e-6, "{}", p[1]);
+        // The decay outweighs the second gradient.
+        let mut p = vec![1.0f32, -2.0];
+        Adam::new(Optimiser::Plain { decay: 0.5 }, [2]).step(&mut [&mut p], &[vec![0.5, 0.9]], 0.1);
+        assert!((p[0] - 0.9).abs() < 1e-6 && (p[1] + 1.9).abs() < 1e-6, "{p:?}");
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn scores(bytes: &[u8], features: &[&Features]) -> Vec<Score> {
 
 #[test]
 fn what_was_learned_tells_odd_from_normal_and_where() {
-    for method in Method::ALL {
+    for method in Method::in_place() {
         let learned = learned(training_set(160), &by(method));
         let report = &learned.report;
         assert_eq!(report.segments, 160);
@@ -84,7 +84,7 @@ fn what_was_learned_tells_odd_from_normal_and_where() {
 
 #[test]
 fn the_same_seed_gives_the_same_file() {
-    for method in Method::ALL {
+    for method in Method::in_place() {
         let short = LearnConfig { steps: 10, ..by(method) };
         let first = learned(training_set(80), &short);
         assert_eq!(first.bytes, learned(training_set(80), &short).bytes, "{method}");
@@ -120,7 +120,7 @@ pub(super) fn spec(grid: Grid, dims: usize) -> crate::infer::ScorerSpec {
 /// A NaN must come out as NaN: clipping, ReLUs and TopK could each lose it.
 #[test]
 fn one_nan_among_the_features_makes_the_score_not_finite() {
-    for method in Method::ALL {
+    for method in Method::in_place() {
         let bytes = learned(training_set(80), &LearnConfig { steps: 3, ..by(method) }).bytes;
         let mut f = features(&mut StdRng::seed_from_u64(1), &[], 0.0);
         assert!(scores(&bytes, &[&f])[0].is_finite());

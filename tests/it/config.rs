@@ -436,10 +436,16 @@ fn a_scorer_is_a_method_or_a_file() {
     let scorer =
         |text: &str| place.load(text).map(|loaded| loaded.config.cameras[0].detectors[0].scorer.clone());
     assert_eq!(scorer(camera).ok(), Some(Scorer::Learned(Method::Diffusion)));
-    for method in Method::ALL {
+    for method in Method::in_place() {
         let text = format!("{camera}detector.scorer = \"{method}\"\n");
         assert_eq!(scorer(&text).ok(), Some(Scorer::Learned(method)));
     }
+    let labelled = scorer(&format!("{camera}detector.scorer = \"rtfm\"\n")).expect_err("not in place");
+    let message = labelled.to_string();
+    assert!(
+        message.contains("rtfm is learned from labelled clips") && message.contains("--from DIR"),
+        "{message}"
+    );
     let refused = scorer(&format!("{camera}detector.scorer = \"magic\"\n")).expect_err("no such method");
     let message = refused.to_string();
     assert!(Method::NAMES.iter().all(|name| message.contains(name)), "{message}");

@@ -7,7 +7,9 @@ use sigmawatch::config::Method;
 use sigmawatch::features::Features;
 use sigmawatch::infer::{Grid, Session, init};
 use sigmawatch::score::{OnnxScorer, Scorer};
-use sigmawatch::train::{Flow, LearnConfig, Sample, TrainingSet, learn};
+use sigmawatch::train::{
+    Clip, Flow, LabelledSet, LearnConfig, Learned, Sample, TrainingSet, learn, learn_labelled,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,6 +62,29 @@ fn flat(value: &Value) -> Vec<f32> {
     }
 }
 
+fn learned(method: Method, samples: &[Sample]) -> Learned {
+    let config = LearnConfig { steps: 40, batch: 128, memory: 200, ..LearnConfig::of(method) };
+    let mut go_on = |_| Flow::Continue;
+    if method.needs_labels() {
+        let clip = |(i, part): (usize, &[Sample])| Clip {
+            unusual: i % 2 == 1,
+            segments: part.iter().map(|sample| sample.features.clone()).collect(),
+        };
+        let clips = samples.chunks(5).enumerate().map(clip).collect();
+        let set = LabelledSet { extractor: "toy 1".into(), grid: GRID, sampling: None, clips };
+        return learn_labelled(&set, &LearnConfig { batch: 8, ..config }, &mut go_on).expect("learns");
+    }
+    let set = TrainingSet {
+        extractor: "toy 1".into(),
+        grid: GRID,
+        sampling: None,
+        channels: vec![],
+        wall_clock: false,
+        samples: samples.to_vec(),
+    };
+    learn(set, &config, &mut go_on).expect("learns")
+}
+
 #[test]
 fn plain_onnxruntime_gives_the_same_scores() {
     let Some(python) = python() else {
@@ -76,16 +101,7 @@ fn plain_onnxruntime_gives_the_same_scores() {
         .collect::<Vec<_>>();
     let fresh: Vec<Features> = (0..12).map(|_| segment(&mut rng)).collect();
     for method in Method::ALL {
-        let set = TrainingSet {
-            extractor: "toy 1".into(),
-            grid: GRID,
-            sampling: None,
-            channels: vec![],
-            wall_clock: false,
-            samples: samples.clone(),
-        };
-        let config = LearnConfig { steps: 40, batch: 128, memory: 200, ..LearnConfig::of(method) };
-        let learned = learn(set, &config, &mut |_| Flow::Continue).expect("learns");
+        let learned = learned(method, &samples);
         let file = dir.path().join(format!("{method}.onnx"));
         std::fs::write(&file, &learned.bytes).expect("written");
         let mut scorer = OnnxScorer::new(Session::load(&file).expect("loads")).expect("a scorer");

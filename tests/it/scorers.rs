@@ -20,7 +20,7 @@ fn text(path: &Path) -> &str {
 fn every_method_learns_from_a_short_recording_and_scores_it() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clip = clips::mp4(dir.path(), "ball.mp4", 220, 10);
-    for method in Method::ALL {
+    for method in Method::in_place() {
         let model = dir.path().join(format!("{method}.onnx"));
         let small = ["--width", "128", "--height", "96", "--stride", "4", "--steps", "30", "--json"];
         let learn = ["learn", "--scorer", method.name(), "--from", text(&clip), "--out", text(&model)];

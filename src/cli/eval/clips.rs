@@ -1,8 +1,9 @@
 //! Evaluation on labelled clips: folders of `normal/` clips and of others, k-fold by clip.
 
 use super::Args;
+use crate::cli::labelled::{self, labelled_set};
 use crate::cli::learn::{progress_shown, samples, training_set};
-use crate::cli::recordings::{Recording, find, progress_bar, take_all};
+use crate::cli::recordings::{Recording, progress_bar, take_all};
 use crate::config::Method;
 use crate::features::ExtractorModel;
 use crate::infer::Session;
@@ -11,13 +12,12 @@ use crate::score::metrics::{average_precision, equal_error_rate, roc_auc, thresh
 use crate::segment::learning_stride;
 use crate::train;
 use anyhow::{Context, Result, ensure};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-const NORMAL: &str = "normal";
-const LAYOUT: &str =
-    "wanted: DIR/normal/*.mp4, and one or more other folders of clips, for example DIR/fight/*.mp4";
 
 /// A clip and its label.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,7 @@ pub struct ClipEvaluation {
     /// Wall time, all folds together.
     learn_seconds: f64,
     folds: usize,
+    neighbours_together: bool,
     clips: usize,
     /// Clips that are shorter than a segment, and so have no score.
     too_short: usize,
@@ -57,14 +58,9 @@ pub struct ClipEvaluation {
     k: f64,
 }
 
-/// Whether `dir` is laid out as labelled clips.
-pub fn is_here(dir: &Path) -> bool {
-    dir.join(NORMAL).is_dir()
-}
-
-/// Learns in each fold from the normal clips of the others, and scores the clips of the fold.
+/// Learns in each fold from the clips of the others, and scores the clips of the fold.
 pub fn run(args: &Args) -> Result<()> {
-    let clips = open(&args.dir, args.folds())?;
+    let clips = open(&args.dir, args.folds(), args.neighbours_together, args.learning.seed)?;
     crate::cli::init_onnxruntime()?;
     let extractor = args.taking.extractor()?;
     let paths: Vec<PathBuf> = clips.iter().map(|clip| clip.path.clone()).collect();
@@ -75,8 +71,8 @@ pub fn run(args: &Args) -> Result<()> {
     let begun = Instant::now();
     let mut scored = Vec::new();
     for fold in 0..args.folds() {
-        let taught = clips.iter().zip(&recordings).filter(|(clip, _)| clip.fold != fold && !clip.unusual);
-        let learned = learn(args, &extractor, taught.map(|(_, recording)| recording).collect())?;
+        let taught: Vec<_> = clips.iter().zip(&recordings).filter(|(clip, _)| clip.fold != fold).collect();
+        let learned = learn(args, &extractor, &taught)?;
         let mut scorer = OnnxScorer::new(Session::from_bytes("the learned model", &learned.bytes)?)?;
         let limit = (learned.report.mu + args.k * learned.report.sigma) as f32;
         for (clip, recording) in clips.iter().zip(&recordings).filter(|(clip, _)| clip.fold == fold) {
@@ -92,47 +88,48 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn open(dir: &Path, folds: usize) -> Result<Vec<Clip>> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("{}: cannot be read", dir.display()))?;
-    let mut folders: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    folders.retain(|folder| folder.is_dir());
-    folders.sort();
-    let mut clips = Vec::new();
-    for folder in &folders {
-        let unusual = folder.file_name().is_some_and(|name| name != NORMAL);
-        let found = find(std::slice::from_ref(folder))?;
-        ensure!(
-            found.len() >= folds,
-            "{}: {} clips cannot be divided into {folds} folds (give fewer --folds, or more clips)",
-            folder.display(),
-            found.len()
-        );
-        // Neighbours in name are often of one scene: they go into one fold, so that no scene is in both.
-        let fold = |i: usize| i * folds / found.len();
-        clips.extend(found.iter().enumerate().map(|(i, path)| Clip {
-            path: path.clone(),
-            unusual,
-            fold: fold(i),
-        }));
+/// The folds of `clips` clips: blocks of neighbours, dealt out at random unless these are to stay together.
+fn folds_of(clips: usize, folds: usize, together: bool, seed: u64) -> Vec<usize> {
+    let mut fold: Vec<usize> = (0..clips).map(|i| i * folds / clips).collect();
+    if !together {
+        fold.shuffle(&mut StdRng::seed_from_u64(seed));
     }
-    ensure!(
-        clips.iter().any(|clip| clip.unusual),
-        "{}: there are no unusual clips ({LAYOUT})",
-        dir.display()
-    );
+    fold
+}
+
+fn open(dir: &Path, folds: usize, together: bool, seed: u64) -> Result<Vec<Clip>> {
+    let mut clips = Vec::new();
+    for folder in labelled::open(dir)? {
+        let (found, unusual) = (folder.clips.len(), folder.unusual);
+        ensure!(
+            found >= folds,
+            "{}: {found} clips cannot be divided into {folds} folds (give fewer --folds, or more clips)",
+            folder.path.display()
+        );
+        let dealt = folds_of(found, folds, together, seed);
+        clips.extend(folder.clips.into_iter().zip(dealt).map(|(path, fold)| Clip { path, unusual, fold }));
+    }
     Ok(clips)
 }
 
-fn learn(args: &Args, extractor: &ExtractorModel, recordings: Vec<&Recording>) -> Result<train::Learned> {
-    let stride = learning_stride(args.taking.stride());
+/// Learns from some of the clips: from all of them where the method takes labels, else from the normal ones.
+fn learn(args: &Args, extractor: &ExtractorModel, taught: &[(&Clip, &Recording)]) -> Result<train::Learned> {
+    let config = args.learning.config()?;
+    let watched = args.taking.stride();
+    if config.method.needs_labels() {
+        let clips = taught.iter().map(|(clip, recording)| (clip.unusual, *recording));
+        let set = labelled_set(extractor, watched, clips);
+        return progress_shown("learning", |on| Ok(train::learn_labelled(&set, &config, on)?));
+    }
+    let stride = learning_stride(watched);
     let far_apart = |recording: &Recording| {
         let mut kept = recording.clone();
         kept.segments.retain(|taken| taken.first_frame.is_multiple_of(stride as u64));
         kept
     };
-    let samples = samples(recordings.into_iter().map(far_apart).collect());
-    let training = training_set(extractor.manifest(), stride, samples)?;
-    progress_shown("learning", |on| Ok(train::learn(training, &args.learning.config()?, on)?))
+    let normal = taught.iter().filter(|(clip, _)| !clip.unusual).map(|(_, recording)| far_apart(recording));
+    let training = training_set(extractor.manifest(), stride, samples(normal.collect()))?;
+    progress_shown("learning", |on| Ok(train::learn(training, &config, on)?))
 }
 
 /// The score of a clip's highest segment, if it has one.
@@ -185,6 +182,7 @@ fn evaluation(
         thresholded_auc: thresholded_auc(&scores, &labels),
         learn_seconds,
         folds: args.folds(),
+        neighbours_together: args.neighbours_together,
         clips: scored.len(),
         too_short: clips - scored.len(),
         seed: args.learning.seed,
@@ -207,6 +205,7 @@ fn print(e: &ClipEvaluation) -> Result<()> {
         ("", super::THRESHOLDED_NOTE.into()),
         ("clips", format!("{} ({} more are shorter than a segment)", e.clips, e.too_short)),
         ("learning, s", format!("{:.1}", e.learn_seconds)),
+        ("folds", (if e.neighbours_together { "neighbours together" } else { "drawn at random" }).into()),
         ("seed", e.seed.to_string()),
     ] {
         crate::cli::out(format_args!("{name:22} {value}"))?;
@@ -233,20 +232,34 @@ mod tests {
     #[test]
     fn clips_are_divided_by_label_and_fold() {
         let dir = laid_out(&[("normal", 4), ("fight", 5), ("robbery", 2)]);
-        assert!(is_here(dir.path()));
-        let clips = open(dir.path(), 2).expect("as wanted");
+        let clips = open(dir.path(), 2, true, 0).expect("as wanted");
         let count = |unusual, fold| clips.iter().filter(|c| c.unusual == unusual && c.fold == fold).count();
         assert_eq!([count(false, 0), count(false, 1), count(true, 0), count(true, 1)], [2, 2, 4, 3]);
+    }
+
+    #[test]
+    fn folds_are_dealt_by_the_seed_or_keep_neighbours_together() {
+        assert_eq!(folds_of(7, 3, true, 0), [0, 0, 0, 1, 1, 2, 2]);
+        let (one, other) = (folds_of(50, 5, false, 0), folds_of(50, 5, false, 1));
+        assert_ne!(one, other);
+        for folds in [one, other] {
+            assert!((0..5).all(|fold| folds.iter().filter(|f| **f == fold).count() == 10));
+            assert!(folds.windows(2).any(|f| f[0] > f[1]), "not in blocks");
+        }
     }
 
     #[test]
     fn what_is_odd_about_a_layout_is_said() {
         let dir = laid_out(&[("normal", 3)]);
         assert!(
-            open(dir.path(), 2).expect_err("no label").to_string().contains("there are no unusual clips")
+            open(dir.path(), 2, false, 0)
+                .expect_err("no label")
+                .to_string()
+                .contains("there are no unusual clips")
         );
-        let few = open(dir.path(), 5).expect_err("too few").to_string();
+        let dir = laid_out(&[("normal", 3), ("fight", 6)]);
+        let few = open(dir.path(), 5, false, 0).expect_err("too few").to_string();
         assert!(few.contains("3 clips cannot be divided into 5 folds"), "{few}");
-        assert!(!is_here(laid_out(&[("train", 1)]).path()));
+        assert!(!labelled::is_here(laid_out(&[("train", 1)]).path()));
     }
 }
