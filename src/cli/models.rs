@@ -1,6 +1,7 @@
 //! `sigmawatch models`: which models there are, what a file says of itself, writing the built-in one, getting others.
 
 mod convert;
+mod disentanglement;
 mod fetch;
 mod inspect;
 
@@ -60,6 +61,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Write a network as an extractor, with weights of your own: a PyTorch checkpoint or a safetensors file
     Convert(convert::Convert),
+    /// Measure on drawn shapes how well a beta-VAE tells apart what varies, beside PCA and an untrained network
+    Disentanglement(disentanglement::Disentanglement),
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,6 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Fetch(fetch) => fetch::run(fetch),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Convert(convert) => convert::run(convert),
+        Command::Disentanglement(disentanglement) => disentanglement::run(disentanglement),
     }
 }
 

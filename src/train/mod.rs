@@ -15,6 +15,7 @@ mod optim;
 #[cfg(test)]
 mod reference;
 mod rtfm;
+mod shapes;
 mod signals;
 mod split;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod whiten;
 
 pub use learn::learn;
 pub use rtfm::learn_labelled;
+pub use shapes::{Disentangled, FACTORS, ShapesConfig, shapes};
 
 use crate::config::Method;
 use crate::features::Features;

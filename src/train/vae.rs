@@ -70,7 +70,7 @@ pub fn train(task: &Task, say: &mut Say) -> Result<Trained, LearnError> {
 }
 
 /// Trains on `rows` as wide as the network; see [`descend`].
-fn fit(
+pub fn fit(
     network: Vae,
     rows: &[f32],
     recipe: &Recipe,

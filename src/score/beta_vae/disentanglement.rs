@@ -20,24 +20,23 @@ impl Default for Draws {
 
 /// Share of right answers, 1 / `factors` by chance (Higgins et al. 2017, section 3).
 ///
-/// For a factor drawn at random, `pair` gives the codes of two observations that share it and differ in all else;
-/// mean |z1 - z2| over pairs is what a linear classifier (multinomial logistic regression) is to tell the factor
+/// For a factor drawn at random, `pairs` gives the codes of [`Draws::pairs`] observations, one after the other, and those
+/// of as many others that each share it with its counterpart and nothing else; mean |z1 - z2| over pairs is what a linear classifier (multinomial logistic regression) is to tell the factor
 /// from. Codes that have all but one of the factors reach 1, too (Kim & Mnih 2018).
 pub fn disentanglement(
     factors: usize,
     draws: Draws,
     seed: u64,
-    pair: &mut dyn FnMut(usize, &mut StdRng) -> [Vec<f32>; 2],
+    pairs: &mut dyn FnMut(usize, &mut StdRng) -> [Vec<f32>; 2],
 ) -> f64 {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut example = || {
         let factor = rng.random_range(0..factors);
-        let mut difference: Vec<f64> = Vec::new();
-        for _ in 0..draws.pairs {
-            let [a, b] = pair(factor, &mut rng);
-            difference.resize(a.len(), 0.0);
-            let apart = a.iter().zip(&b).map(|(a, b)| f64::from((a - b).abs()) / draws.pairs as f64);
-            difference.iter_mut().zip(apart).for_each(|(d, apart)| *d += apart);
+        let [first, second] = pairs(factor, &mut rng);
+        let numbers = first.len() / draws.pairs;
+        let mut difference = vec![0.0; numbers];
+        for (i, (a, b)) in first.iter().zip(&second).enumerate() {
+            difference[i % numbers] += f64::from((a - b).abs()) / draws.pairs as f64;
         }
         (difference, factor)
     };
@@ -112,9 +111,14 @@ mod tests {
         let draws = Draws { pairs: 32, train: 600, test: 600 };
         disentanglement(FACTORS, draws, 1, &mut |factor, rng| {
             let mut draw = || (0..FACTORS).map(|_| rng.random_range(-1.0..1.0f32)).collect::<Vec<_>>();
-            let (a, mut b) = (draw(), draw());
-            b[factor] = a[factor];
-            [code(&a), code(&b)]
+            let mut codes = [Vec::new(), Vec::new()];
+            for _ in 0..draws.pairs {
+                let (a, mut b) = (draw(), draw());
+                b[factor] = a[factor];
+                codes[0].extend(code(&a));
+                codes[1].extend(code(&b));
+            }
+            codes
         })
     }
 
