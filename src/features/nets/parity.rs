@@ -78,7 +78,6 @@ fn assert_close(name: &str, found: &[f32], wanted: &[f32], part: usize, toleranc
     for (number, (is, wanted)) in found.chunks(part).zip(wanted.chunks(part)).enumerate() {
         let largest = wanted.iter().fold(0f32, |most, x| most.max(x.abs()));
         let error = is.iter().zip(wanted).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest;
-        println!("{name}, part {number}: relative error {error:.1e}");
         assert!(error < tolerance, "{name}, part {number}: {error}");
     }
 }
@@ -195,7 +194,6 @@ fn a_transformer_in_8_bit_integers_gives_nearly_what_it_gives_in_floats() {
     let found = session.run(TensorIn::U8 { dims: &dims, data: &pictures(96) }).expect("runs").remove(0).data;
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let cosine = dot(&found, &exact) / (dot(&found, &found) * dot(&exact, &exact)).sqrt();
-    println!("cosine {cosine}");
     assert!((0.999..0.999_999_9).contains(&cosine), "{cosine}");
 }
 
