@@ -76,7 +76,7 @@ fn extractors_that_do_not_fit_are_refused_with_file_and_cause() {
     let message = refusal(&mean_colour(&other_grid));
     assert!(message.contains("its manifest means f32 [segments, 4, 3]"), "{message}");
     let message = refusal(&mean_colour(&scorer));
-    assert!(message.contains("m.onnx: it has no input `features`"), "{message}");
+    assert!(message.contains("m.onnx: its inputs are frames, and should be features"), "{message}");
     let message = refusal(include_bytes!("../../Cargo.toml"));
     assert!(message.contains("m.onnx: is not an ONNX model: it holds text"), "{message}");
     let missing =
