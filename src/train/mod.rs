@@ -126,8 +126,8 @@ impl LearnConfig {
             // after 1500 at this one.
             Method::BetaVae => Self { steps: 1500, rate: 2e-3, ..plain },
             Method::Diffusion | Method::DiffusionPublished | Method::Knn | Method::Mahalanobis => plain,
-            // A quarter of the authors' 32 pairs, and few steps: a camera's owner has hundreds of clips, not thousands.
-            Method::Rtfm => Self { steps: 100, batch: 16, ..plain },
+            // Half the authors' 32 pairs, and few steps: whoever labels clips has hundreds of them, not thousands.
+            Method::Rtfm => Self { steps: 100, batch: 32, ..plain },
         }
     }
 }
