@@ -213,7 +213,8 @@ mod tests {
         let centre = |p: &[f32], at: fn(usize) -> usize| {
             p.iter().enumerate().map(|(i, v)| v * at(i) as f32).sum::<f32>() / area(p)
         };
-        let (column, row): (fn(usize) -> usize, fn(usize) -> usize) = (|i| i % SIDE, |i| i / SIDE);
+        let column: fn(usize) -> usize = |i| i % SIDE;
+        let row: fn(usize) -> usize = |i| i / SIDE;
         assert!((centre(&with(0, 0.9), column) - centre(&with(0, 0.1), column) - 7.68).abs() < 0.2);
         assert!((centre(&with(1, 0.9), row) - centre(&with(1, 0.1), row) - 7.68).abs() < 0.2);
         assert!(area(&with(2, 1.0)) > 2.5 * area(&with(2, 0.0)));
