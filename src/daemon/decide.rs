@@ -43,10 +43,10 @@ pub struct Seat {
     pub covers: Covers,
     /// Learns in place.
     pub learns: bool,
-    /// Segments to see before the first learning, and before another attempt where one failed ...
-    pub enough: usize,
+    /// Seconds of video to see before the first learning, and before another attempt where one failed ...
+    pub enough: f64,
     /// ... and how many of them are still to come.
-    pub to_see: usize,
+    pub to_see: f64,
     /// The last score could not be used; said once, not at every segment.
     pub troubled: bool,
 }
@@ -60,16 +60,18 @@ pub struct Memory {
     pub run: Option<(u64, f64)>,
     /// Frames from the start of one segment that is learned from to that of the next ...
     pub apart: u64,
-    /// ... and run and first frame of the newest one.
-    pub remembered: Option<(u64, u64)>,
+    /// ... the time between them, seconds, where the camera is as quick as its extractor ...
+    pub usual: f64,
+    /// ... and run, first frame and presentation time of the newest one.
+    pub remembered: Option<(u64, u64, f64)>,
     /// The last features could not be kept; said once.
     pub troubled: bool,
 }
 
 impl Memory {
-    /// Segments that are remembered.
-    pub fn len(&self) -> usize {
-        self.ring.as_ref().map_or(0, FeatureRing::len)
+    /// Seconds of video that are remembered, of a camera that is as quick as its extractor.
+    pub fn seconds(&self) -> f64 {
+        self.ring.as_ref().map_or(0.0, |ring| ring.len() as f64 * self.usual)
     }
 }
 
@@ -400,13 +402,15 @@ impl Desk {
         let memory = &mut self.memories[feed];
         let Some(ring) = &mut memory.ring else { return };
         let (run, start) = (segment.run, segment.start.seq);
-        if memory.remembered.is_some_and(|(of, newest)| of == run && start < newest + memory.apart) {
+        let before = memory.remembered.filter(|(of, ..)| *of == run);
+        if before.is_some_and(|(_, newest, _)| start < newest + memory.apart) {
             return;
         }
-        memory.remembered = Some((run, start));
         // By the stream's own clock since its run began: a recording played fast is learned from like a live
         // camera, whose segments lie as far apart as they look.
         let pts = segment.end.pts.as_secs_f64();
+        let seconds = before.map_or(memory.usual, |(.., newest)| pts - newest);
+        memory.remembered = Some((run, start, pts));
         let arrived = segment.end.wall.as_microsecond() as f64 / 1e6;
         let begins = (segment.run, arrived - pts);
         let run = memory.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);
@@ -421,24 +425,28 @@ impl Desk {
         }
         memory.troubled = false;
         for detector in memory.detectors.clone() {
-            self.see(detector);
+            self.see(detector, seconds);
         }
     }
 
-    /// A further segment was remembered. Only the first learning waits for enough of them; later ones are asked for.
-    fn see(&mut self, detector: usize) {
+    /// So much more video is remembered. Only the first learning waits for enough of it; later ones are asked for.
+    fn see(&mut self, detector: usize, seconds: f64) {
         let seat = &mut self.seats[detector];
         let watching = |watch: &mut Watch| watch.learning.state == LearningState::Learning && !watch.training;
         if !seat.learns || !self.board.of(detector, watching) {
             return;
         }
-        seat.to_see = seat.to_see.saturating_sub(1);
-        let progress = 1.0 - seat.to_see as f64 / seat.enough as f64;
+        // What sums of fractions leave over is no time.
+        seat.to_see = (seat.to_see - seconds).max(0.0);
+        if seat.to_see < 1e-6 {
+            seat.to_see = 0.0;
+        }
+        let progress = 1.0 - seat.to_see / seat.enough;
         self.board.of(detector, |watch| {
             watch.learning.progress = progress;
             watch.learning.step = "watching normal life".into();
         });
-        if seat.to_see == 0 {
+        if seat.to_see == 0.0 {
             seat.to_see = seat.enough;
             self.board.of(detector, |watch| {
                 if self.learn.try_send(detector).is_ok() {

@@ -80,10 +80,11 @@ impl Fusing {
     }
 
     /// The verdict at a segment of the leader. `None` while a member has never spoken. An opinion that is further
-    /// away than its own segment is long is of another moment, and left out.
+    /// away than twice the length of its own segment is of another moment, and left out: one whose segments do not
+    /// overlap, and take a while to look at, is always a little behind.
     pub fn speak(&self, segment: &Segment) -> Option<Fused> {
         let all: Vec<&Opinion> = self.opinions.iter().map(Option::as_ref).collect::<Option<_>>()?;
-        let fresh = |o: &&&Opinion| o.end.abs_diff(segment.end.pts) <= o.length;
+        let fresh = |o: &&&Opinion| o.end.abs_diff(segment.end.pts) <= 2 * o.length;
         let fresh: Vec<&&Opinion> = all.iter().filter(fresh).collect();
         let strangest = fresh.iter().min_by(|a, b| a.probability.total_cmp(&b.probability))?;
         let probabilities: Vec<f64> = fresh.iter().map(|o| o.probability).collect();
@@ -170,10 +171,10 @@ mod tests {
     fn an_opinion_of_another_moment_is_left_out() {
         let mut fusing = fusing();
         hear(&mut fusing, 1, 2.0, 5.0, 1e-5);
-        hear(&mut fusing, 0, 3.4, 2.0, 0.02);
-        assert_eq!(fusing.speak(&segment(3.4)).expect("fresh").probability, 2e-5);
-        hear(&mut fusing, 0, 3.6, 2.0, 0.02);
-        assert_eq!(fusing.speak(&segment(3.6)).expect("one is fresh").probability, 0.02);
+        hear(&mut fusing, 0, 4.9, 2.0, 0.02);
+        assert_eq!(fusing.speak(&segment(4.9)).expect("fresh").probability, 2e-5);
+        hear(&mut fusing, 0, 5.1, 2.0, 0.02);
+        assert_eq!(fusing.speak(&segment(5.1)).expect("one is fresh").probability, 0.02);
         assert!(fusing.speak(&segment(30.0)).is_none());
     }
 

@@ -21,8 +21,8 @@ const REMEMBER: usize = 8;
 /// ... but a feed's ring takes no more of the disk than this.
 const RING_BYTES: usize = 256 << 20;
 
-/// Segments that a detector watches before it learns first.
-fn enough(plan: &Plan, single: &Single) -> usize {
+/// Segments that a detector watches at most before it learns first.
+fn most_watched(plan: &Plan, single: &Single) -> usize {
     let feed = &plan.feeds[single.feed];
     let fps = plan.extractor_of(single.feed).spec().frame.fps;
     let time = single.config.learning.watch_for.as_secs_f64();
@@ -40,7 +40,7 @@ fn rule(single: &Single) -> Rule {
 
 /// What the desk keeps of each detector; `memories` are those of the feeds.
 pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
-    let seat = |detector: usize, camera: usize, covers, tracker: Option<Rule>, enough: usize, seen: usize| {
+    let seat = |detector: usize, camera: usize, covers, tracker: Option<Rule>, enough: f64, seen: f64| {
         let (camera_name, name) = plan.name(detector);
         Seat {
             camera,
@@ -49,23 +49,24 @@ pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
             tracker: tracker.map(|rule| Tracker::new(camera_name.clone(), name.clone(), rule)),
             name,
             covers,
-            learns: enough > 0,
+            learns: enough > 0.0,
             enough,
-            to_see: enough - seen.min(enough),
+            to_see: (enough - seen).max(0.0),
             troubled: false,
         }
     };
     let mut seats = vec![];
     for (detector, single) in plan.singles.iter().enumerate() {
         let covers = plan.extractor_of(single.feed).spec().covers;
-        let enough = if learns(single) { enough(plan, single) } else { 0 };
+        let watch_for = single.config.learning.watch_for.as_secs_f64();
+        let enough = if learns(single) { watch_for } else { 0.0 };
         let tracker = single.alerts.then(|| rule(single));
-        seats.push(seat(detector, single.camera, covers, tracker, enough, memories[single.feed].len()));
+        seats.push(seat(detector, single.camera, covers, tracker, enough, memories[single.feed].seconds()));
     }
     for (number, fused) in plan.fused.iter().enumerate() {
         let tracker = rule(&plan.singles[fused.members[0]]);
         let detector = plan.singles.len() + number;
-        seats.push(seat(detector, fused.camera, Covers::default(), Some(tracker), 0, 0));
+        seats.push(seat(detector, fused.camera, Covers::default(), Some(tracker), 0.0, 0.0));
     }
     seats
 }
@@ -77,7 +78,7 @@ pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
         let extractor = plan.extractor_of(number);
         let spec = extractor.spec();
         let pupils = feed.detectors.iter().map(|detector| &plan.singles[*detector]).filter(|s| learns(s));
-        let ring = match pupils.map(|single| enough(plan, single)).max() {
+        let ring = match pupils.map(|single| most_watched(plan, single)).max() {
             None => None,
             Some(enough) => {
                 let (regions, dims) = (spec.grid.regions(), spec.dims);
@@ -93,6 +94,7 @@ pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
             ring,
             run: None,
             apart: learning_stride(feed.stride) as u64,
+            usual: learning_stride(feed.stride) as f64 / spec.frame.fps,
             remembered: None,
             troubled: false,
         });

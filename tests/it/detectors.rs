@@ -112,3 +112,20 @@ fn a_camera_of_three_detectors_learns_them_all_and_comes_to_one_verdict() {
     };
     assert_eq!((kept("ring"), kept("onnx")), (2, 3), "one ring for each feed, one model for each detector");
 }
+
+#[test]
+fn a_camera_slower_than_its_extractor_is_watched_no_longer_than_was_said() {
+    let plaza = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\nreal_time = false";
+    let quick =
+        "width = 96\nheight = 64\nfps = 25.0\nstride = 8\nwatch_for = \"60s\"\nscorer = \"mahalanobis\"";
+    let home = Home::new(quick, plaza);
+    let daemon = home.start();
+    let frames = daemon.until("arming", || {
+        let camera = daemon.camera("plaza");
+        (camera["detectors"][0]["learning"]["state"] == "armed").then(|| camera["frames"].as_u64())?
+    });
+    // A recording waits while its first model is made: 60 seconds of 10 frames each, and what goes by meanwhile. Of 25
+    // frames a second it would be 1500.
+    assert!((590..1200).contains(&frames), "{frames} frames");
+    daemon.stop();
+}

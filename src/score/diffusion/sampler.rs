@@ -187,4 +187,33 @@ mod tests {
             / n as f64;
         assert!((mean - 0.3641).abs() < 0.004, "{mean}");
     }
+
+    /// Of one vector it is (1 - a)^2 |x|^2 / d + a^2 sigma^2: without a trained network the score ranks by length.
+    #[test]
+    fn an_untrained_reconstruction_ranks_by_length() {
+        use crate::score::metrics::roc_auc;
+        use rand::{SeedableRng, rngs::StdRng};
+        use rand_distr::{Distribution, StandardNormal};
+        let a = gain(&Plan::new(Sampler::Heun, &karras(60, 1e-4, 1.0, 7.0)));
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+        let (dims, draws) = (32, 300);
+        let (mut errors, mut lengths, mut labels) = (vec![], vec![], vec![]);
+        for i in 0..300 {
+            let unusual = i % 3 == 0;
+            let x: Vec<f64> = (0..dims).map(|_| if unusual { 0.75 } else { S } * normal()).collect();
+            let mut error = 0.0;
+            for x in x.iter().cycle().take(dims * draws) {
+                error += (x - a * (x + normal())).powi(2) / (dims * draws) as f64;
+            }
+            let length = x.iter().map(|x| x * x).sum::<f64>() / dims as f64;
+            let expected = (1.0 - a).powi(2) * length + a * a;
+            assert!((error / expected - 1.0).abs() < 0.1, "{error} instead of {expected}");
+            errors.push(error as f32);
+            lengths.push(length as f32);
+            labels.push(unusual);
+        }
+        let [by_error, by_length] = [errors, lengths].map(|s| roc_auc(&s, &labels).expect("both classes"));
+        assert!((by_error - by_length).abs() < 0.02 && by_length > 0.8, "{by_error} and {by_length}");
+    }
 }
