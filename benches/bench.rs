@@ -53,7 +53,8 @@ fn measure() -> Result<Report> {
     report.add("decode and scale alone, CPU seconds a camera-second", median(&decode), "s/s", None);
     report.add("whole path, CPU seconds a camera-second", median(&whole), "s/s", None);
     // That the daemon has done its work: 10 frames a second and a segment every `stride` of them.
-    let expected = 10.0 / sigmawatch::segment::DEFAULT_STRIDE as f64;
+    let bank = config::Extractor::V1 { width: 360, height: 240, fps: 10.0, whole_frame: false };
+    let expected = 10.0 / bank.usual_stride() as f64;
     report.add("segments scored a second", median(&rates), "1/s", Some(Goal::AtLeast(0.95 * expected)));
     report.add(
         "whole path against decode and scale, 1080p25 analysed at 10 fps",

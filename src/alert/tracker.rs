@@ -183,7 +183,7 @@ impl Tracker {
             grid: seen.grid,
             covers: seen.covers,
             regions: seen.score.regions.clone(),
-            top_regions: strangest(&seen.score.regions, seen.grid),
+            top_regions: seen.score.top_regions(seen.grid, TOP_REGIONS),
             factors: seen.reasons.to_vec(),
             has_snapshot: false,
         };
@@ -218,7 +218,7 @@ impl Tracker {
             open.pictured = seen.score.value;
             (event.grid, event.covers) = (seen.grid, seen.covers);
             event.regions.clone_from(&seen.score.regions);
-            event.top_regions = strangest(&event.regions, seen.grid);
+            event.top_regions = seen.score.top_regions(seen.grid, TOP_REGIONS);
             event.factors = seen.reasons.to_vec();
         }
         open.reported = now;
@@ -250,13 +250,6 @@ fn severity(score: f32, threshold: &Threshold) -> Severity {
     } else {
         Severity::Low
     }
-}
-
-/// `(row, column)` of the highest regions, highest first.
-fn strangest(regions: &[f32], grid: Grid) -> Vec<(usize, usize)> {
-    let mut order: Vec<usize> = (0..regions.len()).collect();
-    order.sort_by(|a, b| regions[*b].total_cmp(&regions[*a]));
-    order.into_iter().take(TOP_REGIONS).map(|i| (i / grid.cols, i % grid.cols)).collect()
 }
 
 #[cfg(test)]

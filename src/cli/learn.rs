@@ -1,8 +1,8 @@
 //! `sigmawatch learn`: learns a scorer from recordings, or from what a camera's daemon has kept.
 
-use super::init_onnxruntime;
 use super::labelled::{self, LAYOUT, labelled_set};
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
+use super::{init_onnxruntime, one_of};
 use crate::base::write_atomically;
 use crate::config::{self, Method};
 use crate::features::ExtractorModel;
@@ -15,7 +15,6 @@ use crate::train::{
     TrainingSet,
 };
 use anyhow::{Context, Result, ensure};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -69,7 +68,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Learning {
     /// What to learn; docs/ref/models.md compares them
-    #[arg(long, value_name = "NAME", default_value = Method::default().name(), value_parser = methods())]
+    #[arg(long, value_name = "NAME", default_value = Method::default().name(), value_parser = one_of::<Method>())]
     pub scorer: Method,
     /// Seed of the training: the same seed and features give the same file
     #[arg(long, default_value_t = 0)]
@@ -105,23 +104,13 @@ struct PublishedArgs {
     #[arg(long, value_name = "T", default_value_t = Published::default().start as u8)]
     start: u8,
     /// Of `diffusion-published`: how the differential equation is solved
-    #[arg(long, value_name = "NAME", default_value = "lms4", value_parser = one_of(&SAMPLERS))]
+    #[arg(long, value_name = "NAME", default_value = Published::default().sampler.name(),
+        value_parser = one_of::<Sampler>())]
     sampler: Sampler,
     /// Of `diffusion-published`: how the network is told the noise level
-    #[arg(long, value_name = "NAME", default_value = "film", value_parser = one_of(&EMBEDDINGS))]
+    #[arg(long, value_name = "NAME", default_value = Published::default().embedding.name(),
+        value_parser = one_of::<Embedding>())]
     embedding: Embedding,
-}
-
-const SAMPLERS: [(&str, Sampler); 3] =
-    [("lms4", Sampler::Lms4), ("euler", Sampler::Euler), ("heun", Sampler::Heun)];
-const EMBEDDINGS: [(&str, Embedding); 2] =
-    [("film", Embedding::Film), ("sine-cosine", Embedding::SineCosine)];
-
-/// One of the names, for what stands beside it.
-fn one_of<T: Copy + Send + Sync>(table: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
-    let find =
-        |name: String| table.iter().find(|(known, _)| *known == name).expect("one of the possible values").1;
-    PossibleValuesParser::new(table.iter().map(|(name, _)| *name)).map(find)
 }
 
 /// A number within these limits.
@@ -130,11 +119,6 @@ fn number(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("a number from {least} to {most} is wanted")),
     }
-}
-
-fn methods() -> impl TypedValueParser<Value = Method> {
-    PossibleValuesParser::new(Method::NAMES)
-        .map(|name| Method::named(&name).expect("one of the possible values"))
 }
 
 impl Learning {

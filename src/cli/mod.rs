@@ -14,9 +14,11 @@ mod models;
 mod run;
 mod score;
 
+use crate::base::Choice;
 use crate::config::Invalid;
 use crate::infer::{self, InferError};
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -147,6 +149,11 @@ pub fn out(text: impl std::fmt::Display) -> Result<()> {
 /// As [`out`].
 pub fn out_json(value: &impl serde::Serialize) -> Result<()> {
     out(serde_json::to_string_pretty(value)?)
+}
+
+/// An argument that is one of a set, by its name.
+fn one_of<T: Choice>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::NAMES).map(|name| T::named(&name).expect("clap has checked it"))
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use crate::features::{Extractor, ExtractorModel, Features};
 use crate::frame::{Frame, FrameSpec, Next, open_source};
 use crate::infer::InferError;
 use crate::score::{Score, Scorer};
-use crate::segment::{DEFAULT_STRIDE, SEGMENT_FRAMES, Segment, Segmenter};
+use crate::segment::{SEGMENT_FRAMES, Segment, Segmenter};
 use anyhow::{Context, Result, bail};
 use cache::Cache;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -73,37 +72,30 @@ pub struct Taking {
     #[arg(long)]
     whole_frame: bool,
     /// What computes the extractor; all but cpu need another ONNX Runtime library (SIGMAWATCH_ORT_LIB)
-    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = providers())]
+    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = super::one_of::<Provider>())]
     provider: Provider,
-    /// Frames between the starts of consecutive segments
-    #[arg(
-        long,
-        value_name = "FRAMES",
-        default_value_t = DEFAULT_STRIDE as u8,
-        value_parser = clap::value_parser!(u8).range(1..=16)
-    )]
-    stride: u8,
-}
-
-/// `--provider`.
-pub fn providers() -> impl TypedValueParser<Value = Provider> {
-    PossibleValuesParser::new(Provider::NAMES)
-        .map(|name| Provider::named(&name).expect("one of the possible values"))
+    /// Frames between the starts of consecutive segments [default: 2; of a model file 16]
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u8).range(1..=16))]
+    stride: Option<u8>,
 }
 
 impl Taking {
     /// Makes or loads the extractor; ONNX Runtime must have been started.
     pub fn extractor(&self) -> Result<ExtractorModel, InferError> {
+        ExtractorModel::prepare_on(self.provider, &self.wanted())
+    }
+
+    /// The extractor as a configuration would have it.
+    fn wanted(&self) -> config::Extractor {
         let Self { width, height, fps, whole_frame, .. } = *self;
-        let extractor = match &self.extractor {
+        match &self.extractor {
             Some(file) => config::Extractor::File(file.clone()),
             None => config::Extractor::V1 { width, height, fps, whole_frame },
-        };
-        ExtractorModel::prepare_on(self.provider, &extractor)
+        }
     }
 
     pub fn stride(&self) -> usize {
-        usize::from(self.stride)
+        self.stride.map_or_else(|| self.wanted().usual_stride(), usize::from)
     }
 }
 

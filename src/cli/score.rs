@@ -2,7 +2,7 @@
 
 mod plot;
 
-use super::recordings::{Machinery, Recording, progress_bar, providers, take_all};
+use super::recordings::{Machinery, Recording, progress_bar, take_all};
 use super::{init_onnxruntime, out};
 use crate::config::{self, Provider};
 use crate::features::ExtractorModel;
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     extractor: Option<PathBuf>,
     /// What computes the extractor; all but cpu need another ONNX Runtime library (SIGMAWATCH_ORT_LIB)
-    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = providers())]
+    #[arg(long, value_name = "NAME", default_value = Provider::default().name(), value_parser = super::one_of::<Provider>())]
     provider: Provider,
     #[command(flatten)]
     machinery: Machinery,

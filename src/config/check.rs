@@ -189,11 +189,7 @@ impl Check<'_, '_> {
     }
 
     fn fusion(&mut self, camera: &Section, detectors: &[Section]) -> Fusion {
-        let rule = match camera.get::<String>("fusion").as_str() {
-            "min" => FusionRule::Min,
-            "fisher" => FusionRule::Fisher,
-            _ => return Fusion::None,
-        };
+        let Some(rule) = FusionRule::named(&camera.get::<String>("fusion")) else { return Fusion::None };
         if detectors.len() < 2 {
             let message = "there is one detector, and nothing to fuse it with";
             self.warn(camera, "fusion", message, "remove it, or give the camera several [[camera.detector]]");

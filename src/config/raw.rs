@@ -231,16 +231,12 @@ impl Section {
         report: &mut Report,
     ) -> Self {
         let mut section = Self::read(text, name, given, keys::DETECTOR, report);
-        section.lay_over(base);
-        section
-    }
-
-    fn lay_over(&mut self, base: &Section) {
         for (name, (value, at)) in &base.values {
-            if self.place(name).is_none() && !self.bad.contains(name) {
-                self.values.insert(name, (value.clone(), *at));
+            if section.place(name).is_none() && !section.bad.contains(name) {
+                section.values.insert(name, (value.clone(), *at));
             }
         }
+        section
     }
 
     /// Where the file gives this key; `None` where it does not.

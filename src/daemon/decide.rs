@@ -436,11 +436,9 @@ impl Desk {
         if !seat.learns || !self.board.of(detector, watching) {
             return;
         }
+        let left = seat.to_see - seconds;
         // What sums of fractions leave over is no time.
-        seat.to_see = (seat.to_see - seconds).max(0.0);
-        if seat.to_see < 1e-6 {
-            seat.to_see = 0.0;
-        }
+        seat.to_see = if left > 1e-6 { left } else { 0.0 };
         let progress = 1.0 - seat.to_see / seat.enough;
         self.board.of(detector, |watch| {
             watch.learning.progress = progress;

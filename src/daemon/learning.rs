@@ -296,26 +296,16 @@ fn modified(file: &Path) -> Timestamp {
 mod tests {
     use super::*;
     use crate::features::Features;
-    use crate::frame::{FrameSpec, PixelFormat};
-    use crate::infer::{Covers, ExtractorSpec, Grid, MANIFEST_FORMAT, ModelSpec};
+    use crate::infer::{Grid, ModelSpec};
     use crate::train::{Flow, LearnConfig, Sample, TrainingSet, learn};
 
+    /// The toy of the tests, with one region.
     fn extractor() -> Manifest {
-        Manifest {
-            format: MANIFEST_FORMAT,
-            name: "toy".into(),
-            version: "1".into(),
-            licence: "MIT".into(),
-            provenance: "a test".into(),
-            spec: ModelSpec::Extractor(ExtractorSpec {
-                frame: FrameSpec { width: 64, height: 64, format: PixelFormat::Gray8, fps: 10.0 },
-                frames: 16,
-                grid: Grid::WHOLE,
-                covers: Covers { width: 1.0, height: 1.0 },
-                dims: 2,
-                channels: vec!["a".into(), "b".into()],
-            }),
+        let mut manifest = crate::infer::extractor_manifest_for_tests();
+        if let ModelSpec::Extractor(spec) = &mut manifest.spec {
+            spec.grid = Grid::WHOLE;
         }
+        manifest
     }
 
     /// A model that was learned by another method than the configured one is not armed, but learned anew.

@@ -33,7 +33,9 @@ impl InferError {
 }
 
 #[cfg(test)]
-pub(crate) use manifest::tests::scorer_manifest as scorer_manifest_for_tests;
+pub(crate) use manifest::tests::{
+    extractor_manifest as extractor_manifest_for_tests, scorer_manifest as scorer_manifest_for_tests,
+};
 
 /// Loads the ONNX Runtime library for unit tests: `SIGMAWATCH_ORT_LIB`, else the one that `make` fetches.
 #[cfg(test)]

@@ -188,7 +188,7 @@ fn an_extractor_has_the_stride_that_suits_it_unless_told() {
         let text = format!("[detector]\n{detector}\n{CAMERA}");
         place.load(&text).expect("good").config.cameras[0].detectors[0].stride
     };
-    assert_eq!(stride(""), sigmawatch::segment::DEFAULT_STRIDE);
+    assert_eq!(stride(""), 2);
     assert_eq!(stride("extractor = \"net.onnx\""), 16);
     assert_eq!(stride("extractor = \"net.onnx\"\nstride = 4"), 4);
 }

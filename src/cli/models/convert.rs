@@ -1,14 +1,13 @@
 //! `sigmawatch models convert`: an extractor from a checkpoint of the user's, and a first run of it.
 
 use super::super::recordings::{find, pipelines_folder, sample};
-use super::super::{init_onnxruntime, out};
+use super::super::{init_onnxruntime, one_of, out};
 use super::{frames_a_second, write};
 use crate::features::nets::{self, Layout, Net, Normalisation, Options};
 use crate::features::{ExtractorModel, trial};
 use crate::infer::{Session, TensorIn};
 use crate::weights::read_file;
 use anyhow::{Context, Result, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 pub struct Convert {
     /// The network that the weights are of
-    #[arg(value_name = "NETWORK", value_parser = one_of(Net::ALL, Net::name))]
+    #[arg(value_name = "NETWORK", value_parser = one_of::<Net>())]
     net: Net,
     /// The weights: a PyTorch checkpoint (.pth, .pt) or a safetensors file; nothing in it is run
     #[arg(long, value_name = "FILE")]
@@ -25,10 +24,10 @@ pub struct Convert {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Whose code the weights were trained with [default: as the names of the tensors say]
-    #[arg(long, value_parser = one_of(Layout::ALL, Layout::name))]
+    #[arg(long, value_parser = one_of::<Layout>())]
     layout: Option<Layout>,
     /// How the pictures of the training were scaled [default: as was usual for the layout; docs/ref/models.md]
-    #[arg(long, value_parser = one_of(Normalisation::ALL, Normalisation::name))]
+    #[arg(long, value_parser = one_of::<Normalisation>())]
     normalisation: Option<Normalisation>,
     /// Analysed frames a second, 1 to 60 [default: the rate of the training]
     #[arg(long, value_parser = frames_a_second)]
@@ -53,15 +52,6 @@ pub struct Convert {
 
 /// Segments of the recordings that calibration takes at most, and judgement too.
 const SEGMENTS: usize = 16;
-
-/// Reads one of `all` by its name.
-fn one_of<T, const N: usize>(all: [T; N], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(all.map(name))
-        .map(move |said| all.into_iter().find(|&one| name(one) == said).expect("clap has checked it"))
-}
 
 /// # Errors
 /// Where the file is not a checkpoint of the network, or the model does not run.

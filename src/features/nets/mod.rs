@@ -9,6 +9,7 @@ mod vit;
 
 pub use normalisation::Normalisation;
 
+use crate::base::choices;
 use crate::frame::{FrameSpec, PixelFormat};
 use crate::infer::{
     Covers, ExtractorSpec, Grid, InferError, MANIFEST_FORMAT, Manifest, ModelSpec, sha256_hex,
@@ -26,56 +27,31 @@ const VERSION: &str = "1";
 /// Names and dimensions of tensors.
 type Shapes = Vec<(String, Vec<usize>)>;
 
-/// A network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Net {
-    /// ResNet-18 in three dimensions (Tran et al. 2018; Hara et al. 2018).
-    R3d18,
-    /// ResNeXt-101 in three dimensions (Hara et al. 2018).
-    Resnext101,
-    /// The vision transformer of base size with patches of 16 pixels (Dosovitskiy et al. 2021).
-    VitB16,
-    /// The same behind three stages of a ResNet-50.
-    R50VitB16,
-}
-
-impl Net {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::R3d18, Self::Resnext101, Self::VitB16, Self::R50VitB16];
-
-    /// Its name on the command line and in the files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::R3d18 => "r3d18",
-            Self::Resnext101 => "resnext101",
-            Self::VitB16 => "vit-b16",
-            Self::R50VitB16 => "r50-vit-b16",
-        }
+choices! {
+    /// A network.
+    pub enum Net {
+        /// ResNet-18 in three dimensions (Tran et al. 2018; Hara et al. 2018).
+        R3d18 = "r3d18",
+        /// ResNeXt-101 in three dimensions (Hara et al. 2018).
+        Resnext101 = "resnext101",
+        /// The vision transformer of base size with patches of 16 pixels (Dosovitskiy et al. 2021).
+        VitB16 = "vit-b16",
+        /// The same behind three stages of a ResNet-50.
+        R50VitB16 = "r50-vit-b16",
     }
 }
 
-/// Whose code a checkpoint was trained with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    Torchvision,
-    /// kenshohara/3D-ResNets-PyTorch.
-    Hara,
-    Timm,
+choices! {
+    /// Whose code a checkpoint was trained with.
+    pub enum Layout {
+        Torchvision = "torchvision",
+        /// kenshohara/3D-ResNets-PyTorch.
+        Hara = "hara",
+        Timm = "timm",
+    }
 }
 
 impl Layout {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Torchvision, Self::Hara, Self::Timm];
-
-    /// Its name on the command line and in the files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Torchvision => "torchvision",
-            Self::Hara => "hara",
-            Self::Timm => "timm",
-        }
-    }
-
     /// What `tensors` look like; what they are is checked later.
     fn of(net: Net, tensors: &Tensors) -> Self {
         let has = |wanted: &str| tensors.iter().any(|(name, _)| name == wanted);

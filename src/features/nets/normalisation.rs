@@ -1,38 +1,25 @@
 //! How the pictures of a network's training were scaled: features of another scaling are not its features.
 
+use crate::base::choices;
 use crate::infer::{Graph, Value};
 
-/// A scaling of bytes 0 to 255: `(byte / 255 - mean) / deviation`, for red, green and blue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normalisation {
-    /// torchvision's video networks.
-    TorchvisionVideo,
-    /// Hara's networks of 2019 and later.
-    Hara,
-    /// Hara's networks of 2017: bytes minus their mean, not divided.
-    Hara2017,
-    /// Most networks that were trained on ImageNet.
-    Imagenet,
-    /// -1 to 1: the vision transformers of Google's authors.
-    Half,
+choices! {
+    /// A scaling of bytes 0 to 255: `(byte / 255 - mean) / deviation`, for red, green and blue.
+    pub enum Normalisation {
+        /// torchvision's video networks.
+        TorchvisionVideo = "torchvision-video",
+        /// Hara's networks of 2019 and later.
+        Hara = "hara",
+        /// Hara's networks of 2017: bytes minus their mean, not divided.
+        Hara2017 = "hara-2017",
+        /// Most networks that were trained on ImageNet.
+        Imagenet = "imagenet",
+        /// -1 to 1: the vision transformers of Google's authors.
+        Half = "half",
+    }
 }
 
 impl Normalisation {
-    /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::TorchvisionVideo, Self::Hara, Self::Hara2017, Self::Imagenet, Self::Half];
-
-    /// Its name on the command line and in the files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TorchvisionVideo => "torchvision-video",
-            Self::Hara => "hara",
-            Self::Hara2017 => "hara-2017",
-            Self::Imagenet => "imagenet",
-            Self::Half => "half",
-        }
-    }
-
     /// Mean and deviation of red, green and blue, of pictures from 0 to 1.
     fn moments(self) -> ([f64; 3], [f64; 3]) {
         match self {

@@ -20,9 +20,10 @@ impl Default for Draws {
 
 /// Share of right answers, 1 / `factors` by chance (Higgins et al. 2017, section 3).
 ///
-/// For a factor drawn at random, `pairs` gives the codes of [`Draws::pairs`] observations, one after the other, and those
-/// of as many others that each share it with its counterpart and nothing else; mean |z1 - z2| over pairs is what a linear classifier (multinomial logistic regression) is to tell the factor
-/// from. Codes that have all but one of the factors reach 1, too (Kim & Mnih 2018).
+/// For a factor drawn at random, `pairs` gives the codes of [`Draws::pairs`] observations, one after the other, and
+/// those of as many others that each share it with its counterpart and nothing else; mean |z1 - z2| over pairs is
+/// what a linear classifier (multinomial logistic regression) is to tell the factor from. Codes that have all but one
+/// of the factors reach 1, too (Kim & Mnih 2018).
 pub fn disentanglement(
     factors: usize,
     draws: Draws,

@@ -1,19 +1,19 @@
 //! How the network is told the noise level: by fixed cosines and sines of it.
 
-use serde::Serialize;
+use crate::base::choices;
 use std::f64::consts::TAU;
 
-/// The two ways that the authors compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Embedding {
-    /// Random Fourier features as a feature-wise modulation: gamma = cos(2 pi w c), beta = sin(2 pi w c). Despite
-    /// its name nothing of it is learned (`feature_v1.py`).
-    Film,
-    /// Sines and cosines of c at frequencies from 1 to 1 / 10 000, added (Vaswani et al. 2017; as Karras et al. 2022
-    /// embed the same c). The authors' code has no such thing: where it is added is our choice, the places
-    /// of FiLM.
-    SineCosine,
+choices! {
+    /// The two ways that the authors compare.
+    pub enum Embedding {
+        /// Random Fourier features as a feature-wise modulation: gamma = cos(2 pi w c), beta = sin(2 pi w c). Despite
+        /// its name nothing of it is learned (`feature_v1.py`).
+        Film = "film",
+        /// Sines and cosines of c at frequencies from 1 to 1 / 10 000, added (Vaswani et al. 2017; as Karras et al.
+        /// 2022 embed the same c). The authors' code has no such thing: where it is added is our choice, the places
+        /// of FiLM.
+        SineCosine = "sine-cosine",
+    }
 }
 
 /// Tells one layer's input the noise level.
