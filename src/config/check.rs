@@ -5,7 +5,7 @@ use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
 use super::{
     Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Provider, Runtime,
-    Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -407,6 +407,8 @@ impl Check<'_, '_> {
             learning: Learning {
                 watch_for: section.get("watch_for"),
                 again_every: section.get::<Option<_>>("learn_again_every"),
+                start: section.get::<u64>("start") as u8,
+                sampler: Sampler::named(&section.get::<String>("sampler")).unwrap_or_default(),
             },
             threshold,
             stride,

@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::Provider;
+use super::{Provider, Sampler};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -98,6 +98,8 @@ pub const DETECTOR: &[Key] = &[
     key("provider", Kind::Choice(&Provider::NAMES), Default::Is("\"cpu\"")),
     key("stride", Kind::Integer(1, 16), Default::Depends("2")),
     key("scorer", Kind::Text, Default::Is("\"diffusion\"")),
+    key("start", Kind::Integer(0, 9), Default::Is("6")),
+    key("sampler", Kind::Choice(&Sampler::NAMES), Default::Is("\"lms4\"")),
     key("watch_for", Kind::Duration(seconds(20), seconds(7 * 86_400)), Default::Is("\"10m\"")),
     key(
         "learn_again_every",

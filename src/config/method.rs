@@ -22,6 +22,20 @@ choices! {
     }
 }
 
+choices! {
+    /// How the differential equation of a diffusion is solved.
+    #[derive(Default)]
+    pub enum Sampler {
+        /// First order, one call a level.
+        Euler = "euler",
+        /// Second order, two calls a level but for the last (Karras et al. 2022, algorithm 1 without churn).
+        Heun = "heun",
+        #[default]
+        /// Linear multistep of fourth order, one call a level: the authors' choice.
+        Lms4 = "lms4",
+    }
+}
+
 impl Method {
     /// Whether it learns from labelled clips, and not from a camera's unlabelled life.
     pub fn needs_labels(self) -> bool {

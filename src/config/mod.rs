@@ -14,7 +14,7 @@ mod view;
 pub use check::{FUSED, Surroundings};
 pub use load::{Loaded, load, load_text, load_with};
 pub use location::redacted as redacted_location;
-pub use method::Method;
+pub use method::{Method, Sampler};
 pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use units::{format_duration, parse_duration};
@@ -224,6 +224,10 @@ pub struct Learning {
     pub watch_for: Duration,
     /// Learned again this often from the newest features; `None`: only when asked.
     pub again_every: Option<Duration>,
+    /// Of `diffusion-published`: the noise level that a reconstruction starts from, counted from 0 ...
+    pub start: u8,
+    /// ... and how it finds back.
+    pub sampler: Sampler,
 }
 
 /// When a score becomes an alert.

@@ -67,6 +67,8 @@ fn detector(detector: &Detector) -> Value {
     };
     view["name"] = json!(detector.name);
     view["stride"] = json!(detector.stride);
+    view["start"] = json!(detector.learning.start);
+    view["sampler"] = json!(detector.learning.sampler);
     view["watch_for"] = json!(format_duration(detector.learning.watch_for));
     view["learn_again_every"] =
         json!(detector.learning.again_every.map_or_else(|| "never".to_string(), format_duration));

@@ -10,7 +10,7 @@ use super::stop::Stop;
 use crate::alert::ModelRef;
 use crate::api::LearningState;
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
-use crate::config::Method;
+use crate::config::{Learning, Method};
 use crate::infer::Manifest;
 use crate::score::{OnnxScorer, Scorer};
 use crate::telemetry::Metrics;
@@ -41,8 +41,7 @@ pub struct Pupil {
     pub stride: usize,
     /// Of the threshold.
     pub k: f64,
-    /// Learned again this long after the last time.
-    pub again_every: Option<Duration>,
+    pub learning: Learning,
 }
 
 /// The supervisor of all learning.
@@ -116,7 +115,7 @@ impl Supervisor {
         let now = self.clock.monotonic();
         (0..self.pupils.len()).find(|detector| {
             let old = |every: Duration| now.saturating_sub(learned_at[*detector]) >= every;
-            self.pupils[*detector].again_every.is_some_and(old)
+            self.pupils[*detector].learning.again_every.is_some_and(old)
                 && self.board.of(*detector, |watch| watch.learning.state == LearningState::Armed)
         })
     }
@@ -173,8 +172,13 @@ impl Supervisor {
         let manifest = serde_json::to_string(&pupil.extractor)
             .map_err(|error| format!("cannot describe the extractor: {error}"))?;
         let program = std::env::current_exe().map_err(|error| format!("cannot find the program: {error}"))?;
-        let mut child = Command::new(program)
-            .arg("learn")
+        let mut command = Command::new(program);
+        command.arg("learn");
+        if method == Method::DiffusionPublished {
+            command.args(["--start", &pupil.learning.start.to_string()]);
+            command.args(["--sampler", pupil.learning.sampler.name()]);
+        }
+        let mut child = command
             .args(["--json", "--nice", NICE, "--scorer", method.name(), "--features"])
             .arg(&pupil.ring)
             .args(["--manifest", &manifest, "--stride", &pupil.stride.to_string(), "--out"])
@@ -269,8 +273,8 @@ impl Supervisor {
     }
 }
 
-/// Loads a detector's scorer and refuses one that was learned from other features, or by another method than the
-/// one that the detector learns by.
+/// Loads a detector's scorer and refuses one that was learned from other features, or in another way than the one
+/// that the detector learns in.
 fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     let scorer = OnnxScorer::load(file, &pupil.extractor).map_err(|error| error.to_string())?;
     let name = file.display().to_string();
@@ -278,6 +282,18 @@ fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     let learned_by = &scorer.manifest().name;
     if let Some(method) = pupil.in_place.filter(|method| method.name() != learned_by) {
         return Err(format!("{}: was learned by {learned_by}, and {method} is configured", file.display()));
+    }
+    if pupil.in_place == Some(Method::DiffusionPublished) {
+        let found = &scorer.spec().training["config"]["published"];
+        let Learning { start, sampler, .. } = pupil.learning;
+        if found["start"] != start || found["sampler"] != sampler.name() {
+            return Err(format!(
+                "{}: starts at {} by {}, and {start} by {sampler} is configured",
+                file.display(),
+                found["start"],
+                found["sampler"],
+            ));
+        }
     }
     let calibration = &scorer.spec().calibration;
     let threshold = Threshold { mu: calibration.mu, sigma: calibration.sigma, k: pupil.k };
@@ -295,6 +311,7 @@ fn modified(file: &Path) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sampler;
     use crate::features::Features;
     use crate::infer::{Grid, ModelSpec};
     use crate::train::{Flow, LearnConfig, Sample, TrainingSet, learn};
@@ -308,48 +325,75 @@ mod tests {
         manifest
     }
 
-    /// A model that was learned by another method than the configured one is not armed, but learned anew.
-    #[test]
-    fn a_model_of_another_method_is_refused() {
+    /// Learns a toy camera's life in the way told, and gives the file.
+    fn learned(dir: &Path, config: &LearnConfig) -> PathBuf {
         crate::infer::init_for_tests();
         let sample = |i: usize| {
             let values = vec![(i as f32).sin(), (0.7 * i as f32).cos()];
             Sample { time: i as f64, run: i as u64, features: Features { regions: 1, dims: 2, values } }
         };
-        let samples = (0..60).map(sample).collect();
         let set = TrainingSet {
             extractor: "toy 1".into(),
             grid: Grid::WHOLE,
             sampling: None,
             channels: vec![],
             wall_clock: false,
-            samples,
+            samples: (0..60).map(sample).collect(),
         };
-        let config = LearnConfig::of(Method::Mahalanobis);
-        let learned = learn(set, &config, &mut |_| Flow::Continue).expect("learns");
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let model = dir.path().join("model.onnx");
+        let learned = learn(set, config, &mut |_| Flow::Continue).expect("learns");
+        let model = dir.join("model.onnx");
         std::fs::write(&model, learned.bytes).expect("written");
-        let loaded = |in_place| {
-            let pupil = Pupil {
-                camera: "gate".into(),
-                detector: "main".into(),
-                ring: dir.path().join("ring"),
-                model: model.clone(),
-                in_place,
-                extractor: extractor(),
-                stride: 4,
-                k: 3.0,
-                again_every: None,
-            };
-            load(&model, &pupil).map(|armed| armed.method)
+        model
+    }
+
+    /// What the supervisor says of the file, where this is configured.
+    fn loaded(model: &Path, in_place: Option<Method>, start: u8) -> Result<String, String> {
+        let learning = Learning {
+            watch_for: Duration::from_secs(600),
+            again_every: None,
+            start,
+            sampler: Sampler::Lms4,
         };
-        let refusal = loaded(Some(Method::Knn)).expect_err("refused");
+        let pupil = Pupil {
+            camera: "gate".into(),
+            detector: "main".into(),
+            ring: model.with_file_name("ring"),
+            model: model.to_owned(),
+            in_place,
+            extractor: extractor(),
+            stride: 4,
+            k: 3.0,
+            learning,
+        };
+        load(model, &pupil).map(|armed| armed.method)
+    }
+
+    /// A model that was learned by another method than the configured one is not armed, but learned anew.
+    #[test]
+    fn a_model_of_another_method_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let model = learned(dir.path(), &LearnConfig::of(Method::Mahalanobis));
+        let refusal = loaded(&model, Some(Method::Knn), 6).expect_err("refused");
         assert!(
             refusal.ends_with("model.onnx: was learned by mahalanobis, and knn is configured"),
             "{refusal}"
         );
-        assert_eq!(loaded(Some(Method::Mahalanobis)), Ok("toy+mahalanobis".into()));
-        assert_eq!(loaded(None), Ok("toy+mahalanobis".into()), "a file says itself what it is");
+        assert_eq!(loaded(&model, Some(Method::Mahalanobis), 4), Ok("toy+mahalanobis".into()));
+        assert_eq!(loaded(&model, None, 6), Ok("toy+mahalanobis".into()), "a file says itself what it is");
+    }
+
+    #[test]
+    fn a_published_diffusion_that_starts_elsewhere_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config = LearnConfig { steps: 3, ..LearnConfig::of(Method::DiffusionPublished) };
+        let model = learned(dir.path(), &config);
+        let in_place = Some(Method::DiffusionPublished);
+        assert_eq!(loaded(&model, in_place, 6), Ok("toy+diffusion-published".into()));
+        let refusal = loaded(&model, in_place, 4).expect_err("refused");
+        assert!(
+            refusal.ends_with(r#"model.onnx: starts at 6 by "lms4", and 4 by lms4 is configured"#),
+            "{refusal}"
+        );
+        assert_eq!(loaded(&model, None, 4), Ok("toy+diffusion-published".into()));
     }
 }

@@ -193,7 +193,7 @@ pub fn pupils(plan: &Plan, store: &Store) -> Vec<Pupil> {
             extractor: extractor.clone(),
             stride: feed.stride,
             k: single.config.threshold.k,
-            again_every: single.config.learning.again_every,
+            learning: single.config.learning.clone(),
         }
     };
     plan.singles.iter().map(pupil).collect()

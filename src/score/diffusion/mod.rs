@@ -14,10 +14,11 @@ mod precondition;
 mod sampler;
 mod schedule;
 
+pub use crate::config::Sampler;
 pub use draws::opposed;
 pub use film::{Conditioning, Embedding, Modulation, noise_embedding};
 pub use graph::Denoiser;
 pub use network::{Network, Widths};
 pub use precondition::Scalings;
-pub use sampler::{Plan, Point, Sampler, Stage};
+pub use sampler::{Plan, Point, Stage};
 pub use schedule::{ends, karras, start_at};

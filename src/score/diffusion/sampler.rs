@@ -4,19 +4,7 @@
 //! Where each call is made, and what the result is, are an earlier point and a sum of d's whose coefficients
 //! depend on the schedule alone. So a plan can be written down before any data is seen.
 
-use crate::base::choices;
-
-choices! {
-    /// How the differential equation is solved.
-    pub enum Sampler {
-        /// First order, one call a level.
-        Euler = "euler",
-        /// Second order, two calls a level but for the last (Karras et al. 2022, algorithm 1 without churn).
-        Heun = "heun",
-        /// Linear multistep of fourth order, one call a level: the authors' choice.
-        Lms4 = "lms4",
-    }
-}
+use crate::config::Sampler;
 
 /// A point of a reconstruction: an earlier one, and how far along which directions.
 #[derive(Debug, Clone, PartialEq)]
