@@ -1,8 +1,10 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
+mod quiet;
 mod snapshot;
 mod tracker;
 
+pub use quiet::{Quiet, Quieting};
 pub use snapshot::{Map, Snapshot, jpeg, snapshot};
 pub use tracker::{Observation, Report, Tracker};
 
@@ -62,6 +64,9 @@ pub struct Event {
     /// What moved most in the strangest of them, most first; empty where the scorer explains nothing.
     #[serde(default)]
     pub factors: Vec<Reason>,
+    /// Why it is announced to nobody, if it is not.
+    #[serde(default)]
+    pub quiet: Option<Quiet>,
     /// A picture has been written for it.
     pub has_snapshot: bool,
 }

@@ -1,6 +1,6 @@
 //! Verdicts -> events: what one detector's segments do to its open event. Pure: no clock, no disk.
 
-use super::{Change, Event, ModelRef, Severity};
+use super::{Change, Event, ModelRef, Quieting, Severity};
 use crate::base::{CameraName, DetectorName};
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score};
@@ -59,6 +59,7 @@ pub struct Tracker {
     detector: DetectorName,
     rule: Rule,
     debounce: Debounce,
+    quieting: Quieting,
     recent: VecDeque<Recent>,
     /// The newest segment's run, presentation time and monotonic time, and its place in media time.
     last: Option<(u64, Duration, Duration, Duration)>,
@@ -67,6 +68,8 @@ pub struct Tracker {
 
 struct Open {
     event: Event,
+    /// Media time of the last segment above the threshold.
+    newest: Duration,
     /// Media time of the newest report, and the highest score it had.
     reported: Duration,
     reported_top: f32,
@@ -75,12 +78,13 @@ struct Open {
 }
 
 impl Tracker {
-    pub fn new(camera: CameraName, detector: DetectorName, rule: Rule) -> Self {
+    pub fn new(camera: CameraName, detector: DetectorName, rule: Rule, quieting: Quieting) -> Self {
         Self {
             camera,
             detector,
             rule,
             debounce: Debounce::new(rule),
+            quieting,
             recent: VecDeque::with_capacity(rule.open_m),
             last: None,
             open: None,
@@ -185,10 +189,12 @@ impl Tracker {
             regions: seen.score.regions.clone(),
             top_regions: seen.score.top_regions(seen.grid, TOP_REGIONS),
             factors: seen.reasons.to_vec(),
+            quiet: self.quieting.opens(now),
             has_snapshot: false,
         };
         self.open = Some(Open {
             event: event.clone(),
+            newest: now,
             reported: now,
             reported_top: event.top_score,
             pictured: seen.score.value,
@@ -198,6 +204,7 @@ impl Tracker {
 
     fn go_on(&mut self, seen: &Observation, now: Duration) -> Option<Report> {
         let open = self.open.as_mut()?;
+        open.newest = now;
         let event = &mut open.event;
         event.score = seen.score.value;
         event.last_time = seen.segment.end.wall;
@@ -227,7 +234,8 @@ impl Tracker {
     }
 
     fn close(&mut self) -> Option<Report> {
-        let mut event = self.open.take()?.event;
+        let Open { mut event, newest, .. } = self.open.take()?;
+        self.quieting.ended(newest);
         event.end_time = Some(event.last_time);
         Some(Report { change: Change::End, event, new_picture: false })
     }
@@ -280,7 +288,12 @@ mod tests {
         fn new() -> Self {
             let model = ModelRef { name: "m".into(), sha256: "aa".into() };
             Self {
-                tracker: Tracker::new("gate".into(), "main".into(), RULE),
+                tracker: Tracker::new(
+                    "gate".into(),
+                    "main".into(),
+                    RULE,
+                    Quieting::new(Duration::from_secs(20), None),
+                ),
                 model,
                 pts_offset: 0,
                 run: 0,
@@ -326,6 +339,30 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000 + second).expect("in range")
+    }
+
+    /// The rule's cool-down is 20 s: an event that follows sooner is opened, but announced to nobody.
+    #[test]
+    fn an_event_right_after_another_is_quiet_to_its_end() {
+        let mut camera = Camera::new();
+        let mut seen = vec![];
+        for second in 1..60 {
+            let unusual = [2, 3, 15, 16, 17, 45, 46].contains(&second);
+            seen.extend(camera.see(second, if unusual { 5.0 } else { 0.0 }));
+        }
+        let quiet: Vec<_> = seen.iter().map(|r| (r.change, r.event.quiet)).collect();
+        let cool = Some(super::super::Quiet::CoolDown);
+        assert_eq!(
+            quiet,
+            [
+                (Change::New, None),
+                (Change::End, None),
+                (Change::New, cool),
+                (Change::End, cool),
+                (Change::New, None),
+                (Change::End, None)
+            ]
+        );
     }
 
     #[test]

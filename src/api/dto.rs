@@ -1,7 +1,7 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
-use crate::alert::{Change, Event, Severity};
+use crate::alert::{Change, Event, Quiet, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::score::Reason;
 use crate::store::ScorePoint;
@@ -173,6 +173,8 @@ pub struct EventDto {
     pub model: ModelDto,
     pub segments: SegmentsDto,
     pub severity: Severity,
+    /// Why it is announced to nobody: `cool_down` or `rate_cap`; null where it is announced.
+    pub quiet: Option<Quiet>,
     /// Strangest regions, strangest first.
     pub top_regions: Vec<RegionDto>,
     /// Learned factors that moved most in the strangest region, most first; empty where the scorer has none.
@@ -252,6 +254,7 @@ impl EventDto {
             model: ModelDto { name: event.model.name.clone(), sha256: event.model.sha256.clone() },
             segments: SegmentsDto { first: event.first_segment, last: event.last_segment },
             severity: event.severity,
+            quiet: event.quiet,
             top_regions: event
                 .top_regions
                 .iter()

@@ -4,6 +4,7 @@ mod choice;
 mod clock;
 mod file;
 mod name;
+mod rate;
 
 pub use choice::Choice;
 pub(crate) use choice::choices;
@@ -11,3 +12,4 @@ pub use clock::{Clock, SimClock, SystemClock};
 pub use file::write_atomically;
 pub use jiff::Timestamp;
 pub use name::{CameraName, DetectorName};
+pub use rate::{Per, Rate};

@@ -394,6 +394,8 @@ impl Check<'_, '_> {
             open_n: section.get::<u64>("open_n") as usize,
             open_m: section.get::<u64>("open_m") as usize,
             close_after: section.get("close_after"),
+            cool_down: section.get("cool_down"),
+            most_alerts: section.get("most_alerts"),
         };
         if threshold.open_n > threshold.open_m {
             let message = format!("{} of the last {} can never be", threshold.open_n, threshold.open_m);

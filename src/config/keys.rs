@@ -24,6 +24,8 @@ pub enum Kind {
     Duration(Duration, Duration),
     /// A duration or `"never"`.
     DurationOrNever(Duration, Duration),
+    /// `"1/day"` and the like, or `"none"`.
+    RateOrNone,
     /// An IP address and a port.
     Address,
 }
@@ -110,6 +112,8 @@ pub const DETECTOR: &[Key] = &[
     key("open_n", Kind::Integer(1, 100), Default::Is("2")),
     key("open_m", Kind::Integer(1, 100), Default::Is("3")),
     key("close_after", Kind::Duration(Duration::from_millis(100), DAY), Default::Is("\"30s\"")),
+    key("cool_down", Kind::Duration(Duration::ZERO, DAY), Default::Is("\"0s\"")),
+    key("most_alerts", Kind::RateOrNone, Default::Is("\"none\"")),
 ];
 
 /// `[[camera]]`

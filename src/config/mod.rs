@@ -19,7 +19,7 @@ pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use units::{format_duration, parse_duration};
 
-use crate::base::{CameraName, DetectorName, choices};
+use crate::base::{CameraName, DetectorName, Rate, choices};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -240,4 +240,8 @@ pub struct Threshold {
     pub open_m: usize,
     /// ... and closes when none has been above it for this long.
     pub close_after: Duration,
+    /// An event that opens within this time of the end of the last one is not announced; nor is ...
+    pub cool_down: Duration,
+    /// ... one beyond this many.
+    pub most_alerts: Option<Rate>,
 }

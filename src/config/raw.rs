@@ -4,6 +4,7 @@ use super::keys::{self, Default, Key, Kind};
 use super::location::redacted;
 use super::problem::{Problem, Report, shorten};
 use super::units::{format_duration, parse_duration};
+use crate::base::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub enum Value {
     Number(f64),
     /// `None` is `"never"`.
     Duration(Option<Duration>),
+    /// `None` is `"none"`.
+    Rate(Option<Rate>),
     Address(SocketAddr),
 }
 
@@ -283,7 +286,10 @@ macro_rules! from_value {
     )*};
 }
 
-from_value! { String, Text; bool, Flag; u64, Integer; f64, Number; Option<Duration>, Duration; SocketAddr, Address; }
+from_value! {
+    String, Text; bool, Flag; u64, Integer; f64, Number; Option<Duration>, Duration; Option<Rate>, Rate;
+    SocketAddr, Address;
+}
 
 impl FromValue for Duration {
     fn from_value(value: &Value) -> Option<Self> {
@@ -334,6 +340,11 @@ fn text_value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Duration(min, max) => duration(min, max),
         Kind::DurationOrNever(..) if text == "never" => Ok(Value::Duration(None)),
         Kind::DurationOrNever(min, max) => duration(min, max),
+        Kind::RateOrNone if text == "none" => Ok(Value::Rate(None)),
+        Kind::RateOrNone => {
+            let rate = Rate::parse(text).ok_or("not a number of times in some time")?;
+            Ok(Value::Rate(Some(rate)))
+        }
         Kind::Address => {
             text.parse().map(Value::Address).map_err(|_| "not an IP address with a port".to_string())
         }
@@ -359,6 +370,9 @@ pub fn allowed(kind: Kind) -> String {
         Kind::Duration(min, max) => format!("a number with ms, s, m, h or d, {}", range(min, max)),
         Kind::DurationOrNever(min, max) => {
             format!("\"never\", or a number with ms, s, m, h or d, {}", range(min, max))
+        }
+        Kind::RateOrNone => {
+            "\"none\", or a number and /minute, /hour, /day or /week, such as \"1/day\"".into()
         }
         Kind::Address => "an IP address and a port, such as \"127.0.0.1:8710\" or \"[::1]:8710\"".into(),
     }

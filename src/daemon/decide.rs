@@ -305,9 +305,10 @@ impl Desk {
                 self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
             }
             let seat = &self.seats[detector];
-            seat.metrics.alert(event.severity.into());
+            seat.metrics.alert(event.severity.into(), event.quiet.map(Into::into));
             tracing::info!(
-                camera = %seat.camera_name, detector = %seat.name, event = %event.id, score = event.score, threshold = event.threshold, "alert"
+                camera = %seat.camera_name, detector = %seat.name, event = %event.id, score = event.score, threshold = event.threshold,
+                "{}", if event.quiet.is_some() { "quiet alert" } else { "alert" }
             );
         }
         if let Some(segment) = pictured {

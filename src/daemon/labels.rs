@@ -1,9 +1,9 @@
 //! How the daemon's states are labelled in the metrics.
 
-use crate::alert::Severity;
+use crate::alert::{Quiet, Severity};
 use crate::api::{LearningState, LinkState};
 use crate::frame::SourceErrorKind;
-use crate::telemetry::{Learning, Level, Link, ReconnectReason};
+use crate::telemetry::{Learning, Level, Link, ReconnectReason, Silence};
 
 impl From<Severity> for Level {
     fn from(severity: Severity) -> Self {
@@ -11,6 +11,15 @@ impl From<Severity> for Level {
             Severity::Low => Level::Low,
             Severity::Medium => Level::Medium,
             Severity::High => Level::High,
+        }
+    }
+}
+
+impl From<Quiet> for Silence {
+    fn from(quiet: Quiet) -> Self {
+        match quiet {
+            Quiet::CoolDown => Silence::CoolDown,
+            Quiet::RateCap => Silence::RateCap,
         }
     }
 }

@@ -6,7 +6,8 @@ use super::decide::{Memory, Seat};
 use super::fusing::Fusing;
 use super::learning::Pupil;
 use super::plan::{Feed, Fused, Plan, Single};
-use crate::alert::Tracker;
+use crate::alert::{Quieting, Tracker};
+use crate::base::{CameraName, DetectorName};
 use crate::config;
 use crate::infer::Covers;
 use crate::segment::{Segmenter, learning_stride};
@@ -33,20 +34,22 @@ fn learns(single: &Single) -> bool {
     matches!(single.config.scorer, config::Scorer::Learned(_))
 }
 
-fn rule(single: &Single) -> Rule {
-    let threshold = &single.config.threshold;
-    Rule { open_n: threshold.open_n, open_m: threshold.open_m, close_after: threshold.close_after }
+/// What opens, prolongs and ends the events of a detector.
+fn tracker(threshold: &config::Threshold, camera: &CameraName, name: &DetectorName) -> Tracker {
+    let config::Threshold { open_n, open_m, close_after, cool_down, most_alerts, .. } = *threshold;
+    let quieting = Quieting::new(cool_down, most_alerts);
+    Tracker::new(camera.clone(), name.clone(), Rule { open_n, open_m, close_after }, quieting)
 }
 
 /// What the desk keeps of each detector; `memories` are those of the feeds.
 pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
-    let seat = |detector: usize, camera: usize, covers, tracker: Option<Rule>, enough: f64, seen: f64| {
+    let seat = |detector: usize, camera: usize, covers, threshold: Option<_>, enough: f64, seen: f64| {
         let (camera_name, name) = plan.name(detector);
         Seat {
             camera,
             camera_name: camera_name.clone(),
             metrics: metrics.detector(camera_name, &name),
-            tracker: tracker.map(|rule| Tracker::new(camera_name.clone(), name.clone(), rule)),
+            tracker: threshold.map(|threshold| tracker(threshold, camera_name, &name)),
             name,
             covers,
             learns: enough > 0.0,
@@ -60,13 +63,13 @@ pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
         let covers = plan.extractor_of(single.feed).spec().covers;
         let watch_for = single.config.learning.watch_for.as_secs_f64();
         let enough = if learns(single) { watch_for } else { 0.0 };
-        let tracker = single.alerts.then(|| rule(single));
-        seats.push(seat(detector, single.camera, covers, tracker, enough, memories[single.feed].seconds()));
+        let threshold = single.alerts.then_some(&single.config.threshold);
+        seats.push(seat(detector, single.camera, covers, threshold, enough, memories[single.feed].seconds()));
     }
     for (number, fused) in plan.fused.iter().enumerate() {
-        let tracker = rule(&plan.singles[fused.members[0]]);
+        let threshold = &plan.singles[fused.members[0]].config.threshold;
         let detector = plan.singles.len() + number;
-        seats.push(seat(detector, fused.camera, Covers::default(), Some(tracker), 0.0, 0.0));
+        seats.push(seat(detector, fused.camera, Covers::default(), Some(threshold), 0.0, 0.0));
     }
     seats
 }

@@ -45,6 +45,10 @@ labels! {
     Level { Low = "low", Medium = "medium", High = "high" }
 }
 labels! {
+    /// Why an alert is announced to nobody.
+    Silence { CoolDown = "cool_down", RateCap = "rate_cap" }
+}
+labels! {
     /// Why a frame was thrown away.
     DropReason {
         /// The next stage was busy and the lane full.
@@ -176,6 +180,7 @@ pub struct Metrics {
     probability: GaugeVec,
     threshold: GaugeVec,
     alerts: IntCounterVec,
+    quiet: IntCounterVec,
     learning_state: IntGaugeVec,
     score_deviation: Histogram,
     stage_duration: HistogramVec,
@@ -241,6 +246,11 @@ impl Metrics {
             ),
             threshold: m.gauge("threshold", d, "Limit in force, mu + k sigma; alerts open above it."),
             alerts: m.counter("alerts_total", &["camera", "detector", "severity"], "Alerts opened."),
+            quiet: m.counter(
+                "alerts_quiet_total",
+                &["camera", "detector", "reason"],
+                "Alerts announced to nobody.",
+            ),
             learning_state: m.int_gauge(
                 "learning_state",
                 &["camera", "detector", "state"],
@@ -327,6 +337,7 @@ impl Metrics {
             probability: self.probability.with_label_values(d),
             threshold: self.threshold.with_label_values(d),
             alerts: self.alerts.clone(),
+            quiet: self.quiet.clone(),
             learning: self.learning_state.clone(),
             deviation: self.score_deviation.clone(),
         }
@@ -389,6 +400,7 @@ impl Metrics {
         values::<Link>(&mut text, "`state` of `camera_state`");
         values::<Learning>(&mut text, "`state` of `learning_state`");
         values::<Level>(&mut text, "`severity`");
+        values::<Silence>(&mut text, "`reason` of `alerts_quiet_total`");
         values::<DropReason>(&mut text, "`reason` of `frames_dropped_total`");
         values::<ReconnectReason>(&mut text, "`reason` of `reconnects_total`");
         values::<SkipReason>(&mut text, "`reason` of `segments_skipped_total`");
@@ -443,6 +455,7 @@ pub struct DetectorMetrics {
     probability: Gauge,
     threshold: Gauge,
     alerts: IntCounterVec,
+    quiet: IntCounterVec,
     learning: IntGaugeVec,
     deviation: Histogram,
 }
@@ -467,8 +480,12 @@ impl DetectorMetrics {
         self.segments_skipped.with_label_values(&[&self.camera, &self.name, reason.text()]).inc();
     }
 
-    pub fn alert(&self, severity: Level) {
+    /// An alert has opened; `quiet`: why it is announced to nobody, if it is not.
+    pub fn alert(&self, severity: Level, quiet: Option<Silence>) {
         self.alerts.with_label_values(&[&self.camera, &self.name, severity.text()]).inc();
+        if let Some(reason) = quiet {
+            self.quiet.with_label_values(&[&self.camera, &self.name, reason.text()]).inc();
+        }
     }
 }
 
@@ -514,7 +531,7 @@ mod tests {
         gate.reconnect(ReconnectReason::Stalled);
         gate.reconnect(ReconnectReason::Unreachable);
         main.skipped(SkipReason::Learning);
-        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| main.alert(l));
+        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| main.alert(l, Some(Silence::RateCap)));
         let text = metrics.render();
         let series = text.lines().filter(|l| l.contains("camera=\"gate\"")).count();
         assert!((15..=25).contains(&series), "{series} series:\n{text}");

@@ -6,5 +6,5 @@ mod metrics;
 pub use log::{LogError, LogFormat, init_log};
 pub use metrics::{
     CameraMetrics, DetectorMetrics, DropReason, Learning, Level, Link, Metrics, Queue, QueueMetrics,
-    ReconnectReason, Sink, SkipReason, Stage,
+    ReconnectReason, Silence, Sink, SkipReason, Stage,
 };

@@ -38,6 +38,7 @@ pub fn event(n: u64) -> Event {
             percentile: 99.98,
             goes_with: Some(Correlation { signal: "leftward motion energy".into(), r: 0.714 }),
         }],
+        quiet: None,
         has_snapshot: false,
     }
 }
