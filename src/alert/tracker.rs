@@ -267,7 +267,7 @@ mod tests {
     use crate::frame::Stamp;
 
     const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(5) };
-    const THRESHOLD: Threshold = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+    const THRESHOLD: Threshold = Threshold { mu: 1.0, sigma: 0.5, k: 2.0, budget: None };
     const GRID: Grid = Grid { rows: 1, cols: 2 };
 
     struct Camera {

@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let rate = rate(&recordings).unwrap_or(spec.frame.fps);
 
     let detection = Detection {
-        threshold: Threshold { mu: learned.report.mu, sigma: learned.report.sigma, k: args.k },
+        threshold: Threshold::plain(learned.report.mu, learned.report.sigma, args.k),
         rule: Rule::default(),
         fps: rate,
         grid: spec.grid,

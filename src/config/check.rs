@@ -4,8 +4,8 @@ use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
 use super::{
-    Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Provider, Runtime,
-    Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Budget, Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Provider,
+    Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -391,6 +391,7 @@ impl Check<'_, '_> {
         };
         let threshold = Threshold {
             k: section.get("k"),
+            budget: self.budget(section),
             open_n: section.get::<u64>("open_n") as usize,
             open_m: section.get::<u64>("open_m") as usize,
             close_after: section.get("close_after"),
@@ -417,6 +418,17 @@ impl Check<'_, '_> {
         }
     }
 
+    fn budget(&mut self, section: &Section) -> Option<Budget> {
+        let written: String = section.get("budget");
+        let budget = Budget::parse(&written);
+        if budget.is_none() && written != "none" {
+            let remedy =
+                "write \"1/hour\", \"2/day\", \"1/week\" (at most 12/hour), or \"none\" for mu + k sigma";
+            self.problem(section, "budget", "no false-alarm budget", remedy);
+        }
+        budget
+    }
+
     fn model_file(&mut self, section: &Section, key: &str, built_in: &[&str]) {
         let written: String = section.get(key);
         let path = self.around.dir.join(&written);
@@ -435,8 +447,18 @@ impl Check<'_, '_> {
 pub const FUSED: &str = "fused";
 
 /// Keys whose values are quoted in messages of this file.
-const SHOWN: [&str; 9] =
-    ["dir", "onnxruntime", "pipelines", "name", "source", "location", "password_file", "extractor", "scorer"];
+const SHOWN: [&str; 10] = [
+    "dir",
+    "onnxruntime",
+    "pipelines",
+    "name",
+    "source",
+    "location",
+    "password_file",
+    "extractor",
+    "scorer",
+    "budget",
+];
 
 /// May stand as a file's name without meaning another folder.
 fn is_file_name(name: &str) -> bool {

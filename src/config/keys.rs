@@ -109,6 +109,7 @@ pub const DETECTOR: &[Key] = &[
         Default::Is("\"never\""),
     ),
     key("k", Kind::Number(0.0, 1000.0), Default::Is("3.0")),
+    key("budget", Kind::Text, Default::Is("\"none\"")),
     key("open_n", Kind::Integer(1, 100), Default::Is("2")),
     key("open_m", Kind::Integer(1, 100), Default::Is("3")),
     key("close_after", Kind::Duration(Duration::from_millis(100), DAY), Default::Is("\"30s\"")),

@@ -1,5 +1,6 @@
 //! The configuration: `raw` is the file as written, this is what it means once checked.
 
+mod budget;
 mod check;
 mod keys;
 mod load;
@@ -11,6 +12,7 @@ mod raw;
 mod units;
 mod view;
 
+pub use budget::Budget;
 pub use check::{FUSED, Surroundings};
 pub use load::{Loaded, load, load_text, load_with};
 pub use location::redacted as redacted_location;
@@ -233,8 +235,10 @@ pub struct Learning {
 /// When a score becomes an alert.
 #[derive(Debug, Clone)]
 pub struct Threshold {
-    /// L = mu + k sigma.
+    /// L = mu + k sigma ...
     pub k: f64,
+    /// ... or, where there is one, what keeps this budget, as soon as enough of normal life was seen.
+    pub budget: Option<Budget>,
     /// An event opens when `open_n` of the last `open_m` segments are above L ...
     pub open_n: usize,
     pub open_m: usize,

@@ -73,6 +73,7 @@ fn detector(detector: &Detector) -> Value {
     view["learn_again_every"] =
         json!(detector.learning.again_every.map_or_else(|| "never".to_string(), format_duration));
     view["k"] = json!(detector.threshold.k);
+    view["budget"] = json!(detector.threshold.budget.map_or_else(|| "none".to_string(), |b| b.to_string()));
     view["open_n"] = json!(detector.threshold.open_n);
     view["open_m"] = json!(detector.threshold.open_m);
     view["close_after"] = json!(format_duration(detector.threshold.close_after));

@@ -247,7 +247,7 @@ impl Desk {
             return false;
         }
         let seat = &mut self.seats[detector];
-        let Threshold { mu, sigma, k } = threshold;
+        let Threshold { mu, sigma, k, .. } = threshold;
         seat.metrics.scored(f64::from(score.value), found.probability, mu, sigma, k);
         seat.troubled = false;
         self.board.of(detector, |watch| {

@@ -98,7 +98,7 @@ impl Fusing {
             },
             reasons: strangest.reasons.clone(),
             probability,
-            threshold: Threshold { mu: 0.0, sigma: 1.0, k: self.k },
+            threshold: Threshold::plain(0.0, 1.0, self.k),
             grid: strangest.grid,
             covers: strangest.covers,
             model: ModelRef {
@@ -128,11 +128,12 @@ mod tests {
     fn hear(fusing: &mut Fusing, detector: usize, end: f64, value: f32, p: f64) {
         let by = Arming {
             model: ModelRef { name: "toy".into(), sha256: detector.to_string() },
-            threshold: Threshold { mu: 1.0, sigma: 0.5, k: 3.0 },
+            threshold: Threshold::plain(1.0, 0.5, 3.0),
             tail: crate::threshold::Tail::of(&crate::infer::Calibration {
                 mu: 0.0,
                 sigma: 1.0,
                 scores: vec![],
+                course: vec![],
             }),
             method: "toy".into(),
             grid: Grid { rows: 1, cols: 2 },

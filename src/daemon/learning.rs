@@ -296,7 +296,7 @@ fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
         }
     }
     let calibration = &scorer.spec().calibration;
-    let threshold = Threshold { mu: calibration.mu, sigma: calibration.sigma, k: pupil.k };
+    let threshold = Threshold::of(calibration, pupil.k);
     let method = format!("{}+{}", pupil.extractor.name, scorer.manifest().name);
     let model = ModelRef { name: scorer.manifest().id(), sha256: scorer.sha256().to_owned() };
     Ok(Armed { scorer: Box::new(scorer), method, model, threshold })

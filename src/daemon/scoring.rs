@@ -250,7 +250,7 @@ mod tests {
                 scorer: Box::new(Counter(ScorerSpec { state: state.clone(), ..spec })),
                 method: "toy".into(),
                 model: ModelRef { name: "toy".into(), sha256: "one file".into() },
-                threshold: Threshold { mu: 0.0, sigma: 1.0, k: 3.0 },
+                threshold: Threshold::plain(0.0, 1.0, 3.0),
             };
             arms.send(Arm { detector, armed }).expect("the receiver lives");
         }

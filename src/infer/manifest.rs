@@ -324,6 +324,10 @@ pub struct Calibration {
     pub sigma: f64,
     /// The scores themselves, in order of time, so that other thresholds can be had later.
     pub scores: Vec<f32>,
+    /// All scores, also of segments that were dropped as suspicious, in order of time: end of the segment in seconds
+    /// from the first one, and its score. Empty in files from before budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub course: Vec<(f64, f32)>,
 }
 
 #[cfg(test)]
@@ -359,7 +363,7 @@ pub(crate) mod tests {
                 grid: Grid { rows: 2, cols: 3 },
                 dims: 2,
                 state: vec![],
-                calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
+                calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5], course: vec![] },
                 factors: vec![],
                 training: serde_json::Value::Null,
             }),

@@ -1,13 +1,18 @@
-//! Score -> Verdict: is a score above L = mu + k sigma, for how many segments, and how unlikely is it.
+//! Score -> Verdict: is a score above the limit, for how many segments, how unlikely is it, and how often.
 
+mod blocks;
+mod budget;
 mod debounce;
 mod fusion;
 mod tail;
 
+pub use blocks::{Block, Blocking, Course, block_seconds, blocks, outside};
+pub use budget::{Outlook, Point, Promise, Recurrence};
 pub use debounce::{Debounce, Rule, Step};
 pub use fusion::fuse;
 pub use tail::{Tail, deviations};
 
+use crate::config::Budget;
 use crate::infer::Calibration;
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +28,26 @@ pub struct Threshold {
     pub mu: f64,
     pub sigma: f64,
     pub k: f64,
+    /// The limit is the one that keeps this budget, and `k` what it comes to.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 impl Threshold {
     /// The threshold that a scorer's calibration gives for this k.
     pub fn of(calibration: &Calibration, k: f64) -> Self {
-        Self { mu: calibration.mu, sigma: calibration.sigma, k }
+        Self::plain(calibration.mu, calibration.sigma, k)
+    }
+
+    /// L = mu + k sigma.
+    pub const fn plain(mu: f64, sigma: f64, k: f64) -> Self {
+        Self { mu, sigma, k, budget: None }
+    }
+
+    /// The same, but with the limit that keeps a budget. Unchanged where all scores of normal life are one.
+    pub fn keeping(self, budget: Budget, limit: f64) -> Self {
+        let k = (limit - self.mu) / self.sigma;
+        if k.is_finite() { Self { k, budget: Some(budget), ..self } } else { self }
     }
 
     /// The limit L itself.
@@ -68,15 +87,24 @@ mod tests {
 
     #[test]
     fn only_a_score_above_the_limit_is_unusual() {
-        let t = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+        let t = Threshold::plain(1.0, 0.5, 2.0);
         assert_eq!(t.limit(), 2.0);
         assert_eq!(t.judge(2.0), Verdict::Normal);
         assert_eq!(t.judge(2.001), Verdict::Unusual);
     }
 
     #[test]
+    fn a_budgets_limit_is_told_as_k() {
+        let plain = Threshold::plain(1.0, 0.5, 3.0);
+        let kept = plain.keeping(Budget::DAILY, 3.25);
+        assert_eq!((kept.limit(), kept.k, kept.budget), (3.25, 4.5, Some(Budget::DAILY)));
+        let constant = Threshold { sigma: 0.0, ..plain };
+        assert_eq!(constant.keeping(Budget::DAILY, 3.0), constant, "there is no k for it");
+    }
+
+    #[test]
     fn what_is_not_finite_is_invalid_on_either_side() {
-        let t = Threshold { mu: 1.0, sigma: 0.5, k: 2.0 };
+        let t = Threshold::plain(1.0, 0.5, 2.0);
         for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(t.judge(score), Verdict::Invalid);
         }
@@ -90,7 +118,7 @@ mod tests {
         let n = 200_000;
         let scores: Vec<f32> = (0..n).map(|_| StandardNormal.sample(&mut rng)).collect();
         for (k, share) in [(0.1, 0.460), (0.3, 0.382), (0.5, 0.309), (0.7, 0.242), (1.0, 0.159)] {
-            let t = Threshold { mu: 0.0, sigma: 1.0, k };
+            let t = Threshold::plain(0.0, 1.0, k);
             let flagged = scores.iter().filter(|s| t.judge(**s) == Verdict::Unusual).count();
             let found = flagged as f64 / n as f64;
             assert!((found - share).abs() < 0.004, "k {k}: {found} instead of {share}");

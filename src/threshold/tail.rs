@@ -58,35 +58,43 @@ impl Tail {
             (1 + as_high) as f64 / (1 + n) as f64
         } else {
             let beyond = n - self.ranked.partition_point(|s| f64::from(*s) <= self.from);
-            (1 + beyond) as f64 / (1 + n) as f64 * self.survival(at - self.from)
+            (1 + beyond) as f64 / (1 + n) as f64 * survival(at - self.from, self.scale, self.shape)
         };
         // Nothing is impossible; a NaN stays one.
         if p < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { p }
-    }
-
-    /// Share of the tail that lies further beyond its beginning.
-    fn survival(&self, excess: f64) -> f64 {
-        if self.scale <= 0.0 {
-            // A camera whose highest scores are all the same.
-            0.0
-        } else if self.shape == 0.0 {
-            (-excess / self.scale).exp()
-        } else {
-            (1.0 + self.shape * excess / self.scale).powf(-1.0 / self.shape)
-        }
     }
 }
 
 /// Scale and shape of a generalised Pareto distribution by probability-weighted moments, the shape within 0 and
 /// [`HEAVIEST`]. `excesses`: ascending.
 fn pareto(excesses: &[f64]) -> (f64, f64) {
+    let (mean, shape) = moments(excesses);
+    let shape = shape.min(HEAVIEST);
+    // Also where the moments give no answer.
+    if shape > 0.0 { (mean * (1.0 - shape), shape) } else { (mean, 0.0) }
+}
+
+/// Mean of the excesses, ascending, and the shape that their probability-weighted moments give a generalised Pareto
+/// distribution; not a number where all are the same. Its scale is `mean * (1 - shape)`.
+pub(super) fn moments(excesses: &[f64]) -> (f64, f64) {
     let n = excesses.len() as f64;
     let mean = excesses.iter().sum::<f64>() / n;
     let weighted =
         (excesses.iter().enumerate()).map(|(i, y)| (1.0 - (i as f64 + 1.0 - 0.35) / n) * y).sum::<f64>() / n;
-    let shape = (2.0 - mean / (mean - 2.0 * weighted)).min(HEAVIEST);
-    // Also where the moments give no answer.
-    if shape > 0.0 { (mean * (1.0 - shape), shape) } else { (mean, 0.0) }
+    (mean, 2.0 - mean / (mean - 2.0 * weighted))
+}
+
+/// Share of a generalised Pareto distribution that lies beyond an excess.
+pub(super) fn survival(excess: f64, scale: f64, shape: f64) -> f64 {
+    if scale <= 0.0 {
+        // A camera whose highest scores are all the same.
+        0.0
+    } else if shape.abs() < 1e-9 {
+        (-excess / scale).exp()
+    } else {
+        // Nothing is left beyond the end that a negative shape has.
+        (1.0 + shape * excess / scale).max(0.0).powf(-1.0 / shape)
+    }
 }
 
 /// The score that a standard normal distribution has with this tail probability: probabilities as deviations, on
@@ -106,7 +114,7 @@ mod tests {
     use rand_distr::{Distribution, Exp1, StandardNormal};
 
     fn tail(scores: Vec<f32>) -> Tail {
-        Tail::of(&Calibration { mu: 0.0, sigma: 1.0, scores })
+        Tail::of(&Calibration { mu: 0.0, sigma: 1.0, scores, course: vec![] })
     }
 
     fn normals(n: usize, seed: u64) -> Vec<f32> {

@@ -57,7 +57,11 @@ pub fn learn(
     let last = trainer.train(&pick(&set, &kept), &mut |share| {
         say(SECOND.0 + share * (SECOND.1 - SECOND.0), "training on what is left")
     })?;
-    let calibration = calibrate_on(kept.iter().map(|i| scores[*i]).collect());
+    let mut calibration = calibrate_on(kept.iter().map(|i| scores[*i]).collect());
+    let begun = set.samples[0].time;
+    // To the millisecond: anything finer is noise of the sum.
+    let after = |time: f64| ((time - begun) * 1000.0).round() / 1000.0;
+    calibration.course = set.samples.iter().zip(&scores).map(|(s, score)| (after(s.time), *score)).collect();
     let report = Report {
         segments: set.samples.len(),
         seconds: set.samples[set.samples.len() - 1].time - set.samples[0].time,
@@ -101,7 +105,7 @@ fn check(set: &TrainingSet) -> Result<usize, LearnError> {
 }
 
 pub(super) fn uncalibrated() -> Calibration {
-    Calibration { mu: 0.0, sigma: 0.0, scores: Vec::new() }
+    Calibration { mu: 0.0, sigma: 0.0, scores: Vec::new(), course: Vec::new() }
 }
 
 fn pick<'a>(set: &'a TrainingSet, indices: &[usize]) -> Vec<&'a Sample> {
@@ -128,7 +132,7 @@ pub(super) fn calibrate_on(scores: Vec<f32>) -> Calibration {
     let n = scores.len() as f64;
     let mu = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
     let variance = scores.iter().map(|s| (f64::from(*s) - mu).powi(2)).sum::<f64>() / (n - 1.0);
-    Calibration { mu, sigma: variance.sqrt(), scores }
+    Calibration { mu, sigma: variance.sqrt(), scores, course: Vec::new() }
 }
 
 /// Scores of samples by a model file's bytes, in order; by ONNX Runtime as in the daemon.

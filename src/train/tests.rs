@@ -69,7 +69,7 @@ fn what_was_learned_tells_odd_from_normal_and_where() {
         let mut rng = StdRng::seed_from_u64(77);
         let odd: Vec<Features> = (0..20).map(|_| features(&mut rng, &[0, 1, 4, 5], 2.0)).collect();
         let normal: Vec<Features> = (0..20).map(|_| features(&mut rng, &[], 0.0)).collect();
-        let limit = crate::threshold::Threshold { mu: report.mu, sigma: report.sigma, k: 3.0 };
+        let limit = crate::threshold::Threshold::plain(report.mu, report.sigma, 3.0);
         let count = |set: &[Features]| {
             let found = scores(&learned.bytes, &set.iter().collect::<Vec<_>>());
             found.iter().filter(|s| limit.judge(s.value) == crate::threshold::Verdict::Unusual).count()
@@ -111,7 +111,7 @@ pub(super) fn spec(grid: Grid, dims: usize) -> crate::infer::ScorerSpec {
         grid,
         dims,
         state: vec![],
-        calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![] },
+        calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![], course: vec![] },
         factors: vec![],
         training: serde_json::Value::Null,
     }

@@ -62,7 +62,7 @@ pub fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
             grid,
             dims,
             state: vec![],
-            calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5] },
+            calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5], course: vec![] },
             factors: vec![],
             training: Value::Null,
         }),

@@ -96,7 +96,7 @@ pub fn detector(name: &str, state: LearningState) -> DetectorStatus {
             model_sha256: armed.then(|| "ab".repeat(32)),
             learned_at: None,
         },
-        threshold: armed.then_some(Threshold { mu: 1.0, sigma: 0.5, k: 3.0 }),
+        threshold: armed.then_some(Threshold::plain(1.0, 0.5, 3.0)),
         last_score: armed.then_some(1.25),
         probability: armed.then_some(0.3),
         grid: armed.then_some(Grid { rows: 2, cols: 3 }),

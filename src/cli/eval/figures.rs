@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     const DETECTION: Detection = Detection {
-        threshold: Threshold { mu: 0.0, sigma: 1.0, k: 0.5 },
+        threshold: Threshold::plain(0.0, 1.0, 0.5),
         rule: Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(4) },
         fps: 10.0,
         grid: Grid { rows: 1, cols: 2 },
