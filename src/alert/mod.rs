@@ -9,6 +9,7 @@ pub use snapshot::{Map, Snapshot, jpeg, snapshot};
 pub use tracker::{Observation, Report, Tracker};
 
 use crate::base::{CameraName, DetectorName, Timestamp};
+use crate::config::Budget;
 use crate::infer::{Covers, Grid};
 use crate::score::Reason;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct Event {
     pub mu: f64,
     pub sigma: f64,
     pub k: f64,
+    /// The limit was the one that keeps this budget.
+    #[serde(default)]
+    pub budget: Option<Budget>,
     /// Method, for example `v1+diffusion`.
     pub scorer: String,
     pub model: ModelRef,
@@ -84,7 +88,8 @@ pub struct ModelRef {
     pub sha256: String,
 }
 
-/// How far above the threshold.
+/// How far in the tail of normal life, beyond the threshold: up to a hundred times rarer than a score at the threshold, up
+/// to a million times, or rarer still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

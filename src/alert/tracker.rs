@@ -11,7 +11,10 @@ use std::time::Duration;
 
 /// Regions named in [`Event::top_regions`].
 const TOP_REGIONS: usize = 8;
-/// Standard deviations above the limit from which an event is of medium and of high severity.
+/// How many times rarer than a score at the limit its rarest score is, for an event of medium and of high severity ...
+const MEDIUM_RARER: f64 = 100.0;
+const HIGH_RARER: f64 = 1e6;
+/// ... and, where the tail of normal life is not known, standard deviations above the limit.
 const MEDIUM_ABOVE: f64 = 3.0;
 const HIGH_ABOVE: f64 = 10.0;
 /// An open event is reported again at most this often when its score rises, and this often when not.
@@ -27,6 +30,8 @@ pub struct Observation<'a> {
     pub reasons: &'a [Reason],
     /// Of normal life giving a score as high; NaN where that is not known.
     pub probability: f64,
+    /// Of normal life giving a score as high as the limit; NaN where that is not known.
+    pub limit_probability: f64,
     pub verdict: Verdict,
     pub threshold: Threshold,
     /// Method, for example `v1+diffusion`.
@@ -179,11 +184,12 @@ impl Tracker {
             mu: seen.threshold.mu,
             sigma: seen.threshold.sigma,
             k: seen.threshold.k,
+            budget: seen.threshold.budget,
             scorer: seen.scorer.into(),
             model: seen.model.clone(),
             first_segment: first,
             last_segment: seen.segment.index,
-            severity: severity(top, &seen.threshold),
+            severity: severity(top, rarest, seen),
             grid: seen.grid,
             covers: seen.covers,
             regions: seen.score.regions.clone(),
@@ -212,7 +218,7 @@ impl Tracker {
         let rarest = event.probability.map_or(seen.probability, |p| p.min(seen.probability));
         event.probability = Some(rarest).filter(|p| !p.is_nan());
         event.top_score = event.top_score.max(seen.score.value);
-        event.severity = event.severity.max(severity(seen.score.value, &seen.threshold));
+        event.severity = event.severity.max(severity(seen.score.value, seen.probability, seen));
         let stranger = seen.score.value > open.pictured;
         let since = now.saturating_sub(open.reported);
         let risen = stranger || event.top_score > open.reported_top;
@@ -249,11 +255,19 @@ fn new_id(at: crate::base::Timestamp) -> String {
     uuid::Uuid::new_v7(moment).to_string()
 }
 
-fn severity(score: f32, threshold: &Threshold) -> Severity {
-    let above = (f64::from(score) - threshold.limit()) / threshold.sigma;
-    if above >= HIGH_ABOVE {
+/// From how far in the tail of normal life a score is, beyond the limit.
+fn severity(score: f32, probability: f64, seen: &Observation) -> Severity {
+    let rarer = seen.limit_probability / probability;
+    let (far, medium, high) = match rarer.is_nan() {
+        false => (rarer, MEDIUM_RARER, HIGH_RARER),
+        true => {
+            let Threshold { sigma, .. } = seen.threshold;
+            ((f64::from(score) - seen.threshold.limit()) / sigma, MEDIUM_ABOVE, HIGH_ABOVE)
+        }
+    };
+    if far >= high {
         Severity::High
-    } else if above >= MEDIUM_ABOVE {
+    } else if far >= medium {
         Severity::Medium
     } else {
         Severity::Low
@@ -277,6 +291,8 @@ mod tests {
         pts_offset: u64,
         run: u64,
         index: u64,
+        /// Of a score at the limit.
+        limit_probability: f64,
     }
 
     /// One that tells the scores apart.
@@ -298,6 +314,7 @@ mod tests {
                 pts_offset: 0,
                 run: 0,
                 index: 0,
+                limit_probability: f64::NAN,
             }
         }
 
@@ -324,6 +341,7 @@ mod tests {
                 reasons: &[reason(value)],
                 verdict: THRESHOLD.judge(value),
                 probability: 1.0 / f64::from(1.0 + score.value),
+                limit_probability: self.limit_probability,
                 threshold: THRESHOLD,
                 scorer: "v1+diffusion",
                 model: &self.model,
@@ -339,6 +357,15 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn severity_is_how_much_rarer_it_is_than_what_the_limit_lets_through() {
+        for (score, severity) in [(50.0, Severity::Low), (99.5, Severity::Medium), (2e6, Severity::High)] {
+            let mut camera = Camera { limit_probability: 1.0, ..Camera::new() };
+            camera.see(1, 2.5);
+            assert_eq!(camera.see(2, score)[0].event.severity, severity, "{score}");
+        }
     }
 
     /// The rule's cool-down is 20 s: an event that follows sooner is opened, but announced to nobody.

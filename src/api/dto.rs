@@ -3,6 +3,7 @@
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Event, Quiet, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
+use crate::config::Budget;
 use crate::score::Reason;
 use crate::store::ScorePoint;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,7 @@ pub struct DetectorDto {
 pub struct CameraLinks {
     pub latest: String,
     pub scores: String,
+    pub calibration: String,
     pub learn: String,
 }
 
@@ -75,6 +77,8 @@ pub struct ThresholdDto {
     pub mu: f64,
     pub sigma: f64,
     pub k: f64,
+    /// The limit is the one that keeps this budget, and k what it comes to; null: k is as configured.
+    pub budget: Option<Budget>,
 }
 
 /// Scores by region, row by row from the top left.
@@ -108,6 +112,7 @@ impl From<&CameraStatus> for CameraDto {
             links: CameraLinks {
                 latest: format!("/api/cameras/{}/latest.jpg", s.name),
                 scores: format!("/api/cameras/{}/scores", s.name),
+                calibration: format!("/api/cameras/{}/calibration", s.name),
                 learn: format!("/api/cameras/{}/learn", s.name),
             },
         }
@@ -133,6 +138,7 @@ impl From<&DetectorStatus> for DetectorDto {
                 mu: t.mu,
                 sigma: t.sigma,
                 k: t.k,
+                budget: t.budget,
             }),
             score: s.last_score.filter(|v| v.is_finite()),
             probability: s.probability.filter(|p| p.is_finite()),
@@ -169,6 +175,8 @@ pub struct EventDto {
     pub mu: f64,
     pub sigma: f64,
     pub k: f64,
+    /// The limit was the one that keeps this budget.
+    pub budget: Option<Budget>,
     pub scorer: String,
     pub model: ModelDto,
     pub segments: SegmentsDto,
@@ -250,6 +258,7 @@ impl EventDto {
             mu: event.mu,
             sigma: event.sigma,
             k: event.k,
+            budget: event.budget,
             scorer: event.scorer.clone(),
             model: ModelDto { name: event.model.name.clone(), sha256: event.model.sha256.clone() },
             segments: SegmentsDto { first: event.first_segment, last: event.last_segment },

@@ -1,6 +1,7 @@
 //! HTTP: the API, server-sent events, the metrics endpoint and the live page.
 
 mod bus;
+mod calibration;
 mod dto;
 mod guard;
 mod page;
@@ -15,8 +16,9 @@ pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
-use crate::threshold::Threshold;
+use crate::threshold::{Outlook, Threshold};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What the API needs of the running daemon.
 pub trait Cameras: Send + Sync {
@@ -80,6 +82,9 @@ pub struct DetectorStatus {
     pub segments: u64,
     pub learning: LearningStatus,
     pub threshold: Option<Threshold>,
+    /// Normal life as far as it was seen; `None` before the first score.
+    #[serde(skip)]
+    pub outlook: Option<Arc<Outlook>>,
     pub last_score: Option<f32>,
     /// Of normal life giving a score as high.
     pub probability: Option<f64>,

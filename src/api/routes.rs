@@ -1,5 +1,6 @@
 //! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
 
+use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::dto::{
     CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ScoresDto, ScoresQuery,
 };
@@ -12,6 +13,7 @@ use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
 use crate::alert;
 use crate::base::{CameraName, Timestamp};
 use crate::store::EventFilter;
+use crate::threshold::{Outlook, Rule};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -46,6 +48,7 @@ pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
         .route("/api/cameras/{name}", get(camera))
         .route("/api/cameras/{name}/latest.jpg", get(latest))
         .route("/api/cameras/{name}/scores", get(scores))
+        .route("/api/cameras/{name}/calibration", get(calibration))
         .route("/api/cameras/{name}/learn", post(learn))
         .route("/api/events", get(events))
         .route("/api/events/{id}", get(event))
@@ -138,9 +141,8 @@ async fn scores(
 ) -> Result<Json<ScoresDto>, Problem> {
     let Query(query) = query?;
     let status = status(&api, &name)?;
-    let wanted = |d: &&DetectorStatus| query.detector.as_deref().map_or(d.alerts, |name| *d.name == *name);
-    let detector = status.detectors.iter().find(wanted).map(|d| d.name.clone());
-    let (camera, detector) = (status.name, detector.ok_or(LearnRefused::NoSuchDetector)?);
+    let (camera, detector) = (&status.name, &detector(&status, query.detector.as_deref())?.name);
+    let (camera, detector) = (camera.clone(), detector.clone());
     let before = query.before.unwrap_or_else(|| api.parts.clock.now());
     let after = query.after.unwrap_or_else(|| before.checked_sub(DEFAULT_TIMELINE).unwrap_or(Timestamp::MIN));
     if after >= before {
@@ -160,6 +162,26 @@ async fn scores(
         Ok(Json(ScoresDto { camera, detector, after, before, step: query.step, points }))
     })
     .await
+}
+
+/// The detector of that name, or the camera's first one that opens events.
+fn detector<'a>(status: &'a CameraStatus, name: Option<&str>) -> Result<&'a DetectorStatus, LearnRefused> {
+    let wanted = |d: &&DetectorStatus| name.map_or(d.alerts, |name| *d.name == *name);
+    status.detectors.iter().find(wanted).ok_or(LearnRefused::NoSuchDetector)
+}
+
+async fn calibration(
+    State(api): Api,
+    Path(name): Path<String>,
+    query: Queried<CalibrationQuery>,
+) -> Result<Json<CalibrationDto>, Problem> {
+    let Query(query) = query?;
+    let status = status(&api, &name)?;
+    let detector = detector(&status, query.detector.as_deref())?;
+    let nothing_yet = || Arc::new(Outlook::of(&[], &Rule::default(), None));
+    let outlook = detector.outlook.clone().unwrap_or_else(nothing_yet);
+    let budget = detector.threshold.and_then(|threshold| threshold.budget);
+    Ok(Json(CalibrationDto::of(status.name.clone(), detector.name.clone(), budget, &outlook)))
 }
 
 async fn learn(

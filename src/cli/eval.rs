@@ -8,7 +8,7 @@ mod masks;
 use super::labelled;
 use super::learn::{Learning, progress_shown, samples, training_set};
 use super::recordings::{Machinery, Recording, Taking, cpu_time, progress_bar, take_all};
-use crate::config::Method;
+use crate::config::{Budget, Method};
 use crate::features::ExtractorModel;
 use crate::infer::Session;
 use crate::score::OnnxScorer;
@@ -16,7 +16,7 @@ use crate::score::metrics::thresholded_auc;
 use crate::segment::learning_stride;
 use crate::threshold::{DEFAULT_K, Rule, Threshold};
 use crate::train;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use dataset::{Dataset, TestClip};
 use figures::{Detection, Figures, Scored, ScoredClip, figures};
 use serde::Serialize;
@@ -41,6 +41,9 @@ pub struct Args {
     /// The threshold is mu + k sigma
     #[arg(long, default_value_t = DEFAULT_K)]
     k: f64,
+    /// The threshold is the one that keeps this budget instead: N/hour, N/day or N/week
+    #[arg(long, value_name = "N/SPAN", value_parser = Budget::try_from_text, conflicts_with = "k")]
+    budget: Option<Budget>,
     /// Folds of a dataset of labelled clips
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=100))]
     folds: u8,
@@ -81,9 +84,16 @@ struct Evaluation {
     seed: u64,
     stride: usize,
     regions: usize,
+    /// As given, or what the budget's limit comes to.
     k: f64,
     mu: f64,
     sigma: f64,
+    limit: f64,
+    budget: Option<Budget>,
+    /// Of the budget: false alarms an hour, with 90 % certainty.
+    expected_per_hour: Option<[f64; 2]>,
+    /// What the normal recordings suffice for.
+    promise: String,
     train_segments: usize,
     test_segments: usize,
 }
@@ -94,6 +104,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // What cannot be is said before anything is decoded.
     args.learning.config()?;
     if labelled::is_here(&args.dir) {
+        ensure!(
+            args.budget.is_none(),
+            "{}: labelled clips have no alarms an hour, and so no budget (leave --budget out)",
+            args.dir.display()
+        );
         clips::run(args)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -125,13 +140,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let cpu = taken + (cpu_time() - cpu).as_secs_f64();
     let rate = rate(&recordings).unwrap_or(spec.frame.fps);
 
-    let detection = Detection {
-        threshold: Threshold::plain(learned.report.mu, learned.report.sigma, args.k),
-        rule: Rule::default(),
-        fps: rate,
-        grid: spec.grid,
-        covers: spec.covers,
+    let (rule, plain) = (Rule::default(), Threshold::plain(learned.report.mu, learned.report.sigma, args.k));
+    let outlook = super::outlook(&learned.manifest, args.taking.stride(), &rule, args.budget);
+    let threshold = match (args.budget, outlook.asked) {
+        (None, _) => plain,
+        (Some(budget), Some(point)) => plain.keeping(budget, point.limit),
+        (Some(_), None) => bail!(
+            "{}: no limit can be found for a budget: {} (give more normal recordings, or --k)",
+            args.dir.display(),
+            outlook.promise.text
+        ),
     };
+    let detection = Detection { threshold, rule, fps: rate, grid: spec.grid, covers: spec.covers };
     let seconds = recordings.iter().map(|r| r.frames as f64).sum::<f64>() / rate;
     let (scores, labels) = figures::causal_scores(&clips);
     let evaluation = Evaluation {
@@ -144,7 +164,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         seed: args.learning.seed,
         stride: args.taking.stride(),
         regions: spec.grid.regions(),
-        k: args.k,
+        k: threshold.k,
+        limit: threshold.limit(),
+        budget: threshold.budget,
+        expected_per_hour: outlook.asked.map(|point| [point.low, point.high]),
+        promise: outlook.promise.text,
         mu: learned.report.mu,
         sigma: learned.report.sigma,
         train_segments: learned.report.segments,
@@ -205,6 +229,16 @@ fn rate(recordings: &[Recording]) -> Option<f64> {
 const THRESHOLDED_NOTE: &str = "(as the diffusion paper counts: balanced accuracy of scores thresholded a block at a \
                                 time, at the best k on the test labels; no area, and no measure of this program)";
 
+fn threshold(e: &Evaluation) -> String {
+    let plain = format!("{:.4} (k = {:.2})", e.limit, e.k);
+    match (e.budget, e.expected_per_hour) {
+        (Some(budget), Some([low, high])) => {
+            format!("{plain}, for {budget}: {low:.2} to {high:.2} false alarms an hour expected")
+        }
+        _ => plain,
+    }
+}
+
 fn print(e: &Evaluation) -> Result<()> {
     let share = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.4}"));
     let f = &e.figures;
@@ -218,6 +252,8 @@ fn print(e: &Evaluation) -> Result<()> {
         ("thresholded \"AUC\"", share(e.thresholded_auc)),
         ("", THRESHOLDED_NOTE.into()),
         ("region hit rate", share(f.region_hit_rate)),
+        ("threshold", threshold(e)),
+        ("promise", e.promise.clone()),
         ("false alarms an hour", f.false_alarms_per_hour.map_or("-".into(), |v| format!("{v:.1}"))),
         ("detection delay, s", f.detection_delay_seconds.map_or("-".into(), |v| format!("{v:.2}"))),
         ("missed spans", format!("{} of {}", f.missed_spans, f.labelled_spans)),

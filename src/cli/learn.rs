@@ -10,6 +10,7 @@ use crate::infer::{Manifest, Sampling};
 use crate::score::diffusion::{Embedding, Sampler};
 use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
+use crate::threshold::Rule;
 use crate::train::{
     self, Flow, LabelledSet, LearnConfig, LearnError, Learned, Progress, Published, Report, Sample,
     TrainingSet,
@@ -165,7 +166,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         true => {
             say(&serde_json::json!({ "done": Done { out: &args.out, sha256, report: &learned.report } }))?
         }
-        false => print(&args.out, &learned)?,
+        false => print(&args.out, &learned, args.taking.stride())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -246,7 +247,7 @@ fn say(value: &impl Serialize) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn print(out: &Path, learned: &Learned) -> Result<()> {
+fn print(out: &Path, learned: &Learned, stride: usize) -> Result<()> {
     let r = &learned.report;
     super::out(format_args!(
         "{}: learned from {} segments ({} dropped), calibrated on {} others: mu {:.4}, sigma {:.4}",
@@ -256,7 +257,9 @@ fn print(out: &Path, learned: &Learned) -> Result<()> {
         r.calibrated_on,
         r.mu,
         r.sigma
-    ))
+    ))?;
+    let outlook = super::outlook(&learned.manifest, stride, &Rule::default(), None);
+    super::out(format_args!("budget: {}", outlook.promise.text))
 }
 
 fn of_recordings(args: &Args) -> Result<TrainingSet> {

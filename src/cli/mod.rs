@@ -15,8 +15,9 @@ mod run;
 mod score;
 
 use crate::base::Choice;
-use crate::config::Invalid;
-use crate::infer::{self, InferError};
+use crate::config::{Budget, Invalid};
+use crate::infer::{self, InferError, Manifest, ModelSpec};
+use crate::threshold::{Course, Outlook, Rule};
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
@@ -149,6 +150,15 @@ pub fn out(text: impl std::fmt::Display) -> Result<()> {
 /// As [`out`].
 pub fn out_json(value: &impl serde::Serialize) -> Result<()> {
     out(serde_json::to_string_pretty(value)?)
+}
+
+/// What a scorer's calibration promises whoever watches with this stride; nothing, where it does not speak of time.
+pub fn outlook(scorer: &Manifest, stride: usize, rule: &Rule, budget: Option<Budget>) -> Outlook {
+    let course = match &scorer.spec {
+        ModelSpec::Scorer(spec) => Course::of(&spec.calibration, spec.sampling.as_ref()),
+        ModelSpec::Extractor(_) => None,
+    };
+    Outlook::of(&course.map_or(vec![], |course| course.blocks(*rule, stride)), rule, budget)
 }
 
 /// An argument that is one of a set, by its name.

@@ -33,6 +33,18 @@ impl Budget {
         (alarms > 0 && budget.per_hour() <= MOST_AN_HOUR).then_some(budget)
     }
 
+    /// The same, with what is wrong.
+    ///
+    /// # Errors
+    /// Where [`Budget::parse`] gives none.
+    pub fn try_from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| {
+            format!(
+                "`{text}` is no budget such as 1/hour, 2/day or 1/week, of at most {MOST_AN_HOUR} an hour"
+            )
+        })
+    }
+
     /// Alarms an hour.
     pub fn per_hour(self) -> f64 {
         f64::from(self.alarms) * 3600.0 / SPANS[self.span].1
@@ -61,7 +73,7 @@ impl TryFrom<String> for Budget {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("`{text}` is no budget such as 1/hour, 2/day or 1/week"))
+        Self::try_from_text(&text)
     }
 }
 

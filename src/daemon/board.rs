@@ -6,7 +6,7 @@ use crate::api::{
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::frame::{Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
-use crate::threshold::Threshold;
+use crate::threshold::{Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +77,7 @@ pub struct Watch {
     /// A learning process is at work, or waits for its turn.
     pub training: bool,
     pub threshold: Option<Threshold>,
+    pub outlook: Option<Arc<Outlook>>,
     pub last_score: Option<f32>,
     pub probability: Option<f64>,
     pub grid: Option<Grid>,
@@ -132,6 +133,7 @@ impl Watch {
             },
             training: false,
             threshold: None,
+            outlook: None,
             last_score: None,
             probability: None,
             grid: None,
@@ -233,6 +235,7 @@ impl Board {
                         _ => watch.learning.clone(),
                     },
                     threshold: watch.threshold,
+                    outlook: watch.outlook.clone(),
                     last_score: watch.last_score,
                     probability: watch.probability,
                     grid: watch.grid,

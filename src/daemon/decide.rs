@@ -8,20 +8,22 @@
 use super::board::{Board, Watch};
 use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
+use super::life::{Life, incident};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
 use crate::alert::{Change, Event, Map, ModelRef, Observation, Report, Tracker, snapshot};
 use crate::api::{Bus, LearningState};
-use crate::base::{CameraName, Clock, DetectorName};
+use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
-use crate::store::{FeatureRing, ScoreRow, Store, StoreError};
+use crate::store::{EventFilter, FeatureRing, ScoreRow, Store, StoreError};
 use crate::telemetry::{DetectorMetrics, Metrics, SkipReason, Stage};
-use crate::threshold::{Threshold, Verdict};
+use crate::threshold::{Tail, Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ use std::time::{Duration, Instant};
 const WRITE_SCORES_EVERY: Duration = Duration::from_secs(1);
 /// Old events, pictures and scores are removed this often.
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
+/// Events read from the store together.
+const EVENTS_AT_ONCE: usize = 500;
 /// Pixels across an event's picture.
 const SNAPSHOT_WIDTH: u32 = 1280;
 
@@ -40,6 +44,7 @@ pub struct Seat {
     /// `None` for one whose verdicts only are fused with others'.
     pub tracker: Option<Tracker>,
     pub metrics: DetectorMetrics,
+    pub life: Life,
     pub covers: Covers,
     /// Learns in place.
     pub learns: bool,
@@ -103,7 +108,11 @@ struct Finding<'a> {
     reasons: &'a [Reason],
     /// Of normal life giving a score as high.
     probability: f64,
-    threshold: Threshold,
+    tail: &'a Tail,
+    /// mu + k sigma.
+    plain: Threshold,
+    /// `None` for a fused verdict.
+    by: Option<&'a Arming>,
     method: &'a str,
     model: &'a ModelRef,
     grid: Grid,
@@ -194,7 +203,9 @@ impl Desk {
                 score,
                 reasons: &reasons,
                 probability,
-                threshold: arming.threshold,
+                tail: &arming.tail,
+                plain: arming.threshold,
+                by: Some(arming),
                 method: &arming.method,
                 model: &arming.model,
                 grid: arming.grid,
@@ -221,13 +232,14 @@ impl Desk {
                 self.seats[detector].metrics.skipped(SkipReason::Learning);
                 continue;
             };
-            self.board.of(detector, |watch| watch.threshold = Some(fused.threshold));
             let finding = Finding {
                 segment,
                 score: &fused.score,
                 reasons: &fused.reasons,
                 probability: fused.probability,
-                threshold: fused.threshold,
+                tail: &Tail::standard_normal(),
+                plain: fused.threshold,
+                by: None,
                 method: FUSED,
                 model: &fused.model,
                 grid: fused.grid,
@@ -239,7 +251,16 @@ impl Desk {
 
     /// A score against its threshold, and what follows; false where the score cannot be used.
     fn judge(&mut self, detector: usize, found: &Finding) -> bool {
-        let Finding { segment, score, threshold, .. } = *found;
+        let Finding { segment, score, plain, .. } = *found;
+        match self.seats[detector].life.arm(found.model, found.by) {
+            Ok(true) => self.look_at_life(detector),
+            Ok(false) => {}
+            Err(error) => {
+                self.life_problem(detector, &error);
+                self.look_at_life(detector);
+            }
+        }
+        let threshold = self.seats[detector].life.threshold(plain);
         let verdict = if score.is_finite() { threshold.judge(score.value) } else { Verdict::Invalid };
         if verdict == Verdict::Invalid {
             let problem = "the model gives scores that are not finite (learn the camera again)";
@@ -252,6 +273,7 @@ impl Desk {
         seat.troubled = false;
         self.board.of(detector, |watch| {
             watch.problem = None;
+            watch.threshold = Some(threshold);
             watch.last_score = Some(score.value);
             watch.probability = Some(found.probability);
             watch.grid = Some(found.grid);
@@ -263,6 +285,7 @@ impl Desk {
             score,
             reasons: found.reasons,
             probability: found.probability,
+            limit_probability: found.tail.probability(threshold.limit() as f32),
             verdict,
             threshold,
             scorer: found.method,
@@ -284,7 +307,52 @@ impl Desk {
         };
         self.bus.score(&row, found.probability);
         self.timeline.push(row);
+        let seat = &mut self.seats[detector];
+        let taken = seat.life.take(segment, score.value);
+        // While an alarm lasts, nothing is said about normal life.
+        let calm = seat.tracker.as_ref().is_none_or(|tracker| tracker.open_event().is_none());
+        let due = calm && seat.life.is_due();
+        if let Err(error) = taken {
+            self.life_problem(detector, &error);
+        }
+        if due {
+            self.look_at_life(detector);
+        }
         true
+    }
+
+    /// Finds the detector's limit anew from normal life as far as it was seen.
+    fn look_at_life(&mut self, detector: usize) {
+        let seat = &self.seats[detector];
+        let incidents = match seat.life.begins() {
+            Some(begins) => match self.incidents(seat, begins) {
+                Ok(incidents) => incidents,
+                Err(error) => return self.life_problem(detector, &error),
+            },
+            None => vec![],
+        };
+        let outlook = self.seats[detector].life.look(&incidents);
+        self.board.of(detector, |watch| watch.outlook = Some(Arc::new(outlook)));
+    }
+
+    /// When something happened to a detector that is no normal life, since `begins`; seconds since 1970.
+    fn incidents(&self, seat: &Seat, begins: f64) -> Result<Vec<Range<f64>>, StoreError> {
+        let after = Timestamp::from_microsecond((begins * 1e6) as i64).ok();
+        let mut filter = EventFilter { cameras: vec![seat.camera_name.clone()], after, ..Default::default() };
+        let mut found = vec![];
+        loop {
+            let page = self.store.events(&filter, EVENTS_AT_ONCE)?;
+            found.extend(page.events.iter().filter(|e| e.detector == seat.name).filter_map(incident));
+            match page.next {
+                Some(next) => filter.cursor = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    fn life_problem(&self, detector: usize, error: &StoreError) {
+        let Seat { camera_name, name, .. } = &self.seats[detector];
+        tracing::warn!(camera = %camera_name, detector = %name, "what was watched is not kept: {error}");
     }
 
     /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one

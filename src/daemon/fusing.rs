@@ -135,6 +135,7 @@ mod tests {
                 scores: vec![],
                 course: vec![],
             }),
+            course: None,
             method: "toy".into(),
             grid: Grid { rows: 1, cols: 2 },
             factors: vec![],

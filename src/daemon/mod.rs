@@ -19,6 +19,7 @@ mod fusing;
 mod labels;
 mod lane;
 mod learning;
+mod life;
 mod plan;
 mod pulse;
 mod scoring;
@@ -100,7 +101,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     };
     supervisor.arm_at_start()?;
     let desk = decide::Desk {
-        seats: setup::seats(&plan, &memories, &metrics),
+        seats: setup::seats(&plan, &memories, &store, &metrics),
         memories,
         fusings: setup::fusings(&plan),
         store: store.clone(),

@@ -9,7 +9,7 @@ use crate::infer::{FactorSpec, InferError};
 use crate::score::{Memory, Score, Scorer, Seen};
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Stage};
-use crate::threshold::{Tail, Threshold};
+use crate::threshold::{Course, Tail, Threshold};
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,6 +32,8 @@ pub struct Arming {
     pub model: ModelRef,
     pub threshold: Threshold,
     pub tail: Tail,
+    /// What learning saw; `None` where the model does not say.
+    pub course: Option<Course>,
     pub method: String,
     pub grid: crate::infer::Grid,
     /// What explains the scores.
@@ -108,6 +110,7 @@ fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
             model: armed.model,
             threshold: armed.threshold,
             tail: Tail::of(&spec.calibration),
+            course: Course::of(&spec.calibration, spec.sampling.as_ref()),
             method: armed.method,
             grid: spec.grid,
             factors: spec.factors.clone(),

@@ -5,6 +5,7 @@ use super::camera::FeedCutter;
 use super::decide::{Memory, Seat};
 use super::fusing::Fusing;
 use super::learning::Pupil;
+use super::life::Life;
 use super::plan::{Feed, Fused, Plan, Single};
 use crate::alert::{Quieting, Tracker};
 use crate::base::{CameraName, DetectorName};
@@ -36,40 +37,50 @@ fn learns(single: &Single) -> bool {
 
 /// What opens, prolongs and ends the events of a detector.
 fn tracker(threshold: &config::Threshold, camera: &CameraName, name: &DetectorName) -> Tracker {
-    let config::Threshold { open_n, open_m, close_after, cool_down, most_alerts, .. } = *threshold;
-    let quieting = Quieting::new(cool_down, most_alerts);
-    Tracker::new(camera.clone(), name.clone(), Rule { open_n, open_m, close_after }, quieting)
+    let quieting = Quieting::new(threshold.cool_down, threshold.most_alerts);
+    Tracker::new(camera.clone(), name.clone(), rule(threshold), quieting)
+}
+
+fn rule(threshold: &config::Threshold) -> Rule {
+    let config::Threshold { open_n, open_m, close_after, .. } = *threshold;
+    Rule { open_n, open_m, close_after }
 }
 
 /// What the desk keeps of each detector; `memories` are those of the feeds.
-pub fn seats(plan: &Plan, memories: &[Memory], metrics: &Metrics) -> Vec<Seat> {
-    let seat = |detector: usize, camera: usize, covers, threshold: Option<_>, enough: f64, seen: f64| {
-        let (camera_name, name) = plan.name(detector);
-        Seat {
-            camera,
-            camera_name: camera_name.clone(),
-            metrics: metrics.detector(camera_name, &name),
-            tracker: threshold.map(|threshold| tracker(threshold, camera_name, &name)),
-            name,
-            covers,
-            learns: enough > 0.0,
-            enough,
-            to_see: (enough - seen).max(0.0),
-            troubled: false,
-        }
-    };
+pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics) -> Vec<Seat> {
+    let seat =
+        |detector: usize, camera: usize, covers, threshold: &_, alerts: bool, enough: f64, seen: f64| {
+            let (camera_name, name) = plan.name(detector);
+            let feed = plan.singles.get(detector).map(|single| &plan.feeds[single.feed]);
+            // A fused verdict has no calibration whose stride could be another one.
+            let stride = feed.map_or(1, |feed| feed.stride);
+            let file = store.layout().life(camera_name, &name);
+            Seat {
+                camera,
+                camera_name: camera_name.clone(),
+                metrics: metrics.detector(camera_name, &name),
+                tracker: alerts.then(|| tracker(threshold, camera_name, &name)),
+                life: Life::new(rule(threshold), stride, threshold.budget, file),
+                name,
+                covers,
+                learns: enough > 0.0,
+                enough,
+                to_see: (enough - seen).max(0.0),
+                troubled: false,
+            }
+        };
     let mut seats = vec![];
     for (detector, single) in plan.singles.iter().enumerate() {
         let covers = plan.extractor_of(single.feed).spec().covers;
         let watch_for = single.config.learning.watch_for.as_secs_f64();
         let enough = if learns(single) { watch_for } else { 0.0 };
-        let threshold = single.alerts.then_some(&single.config.threshold);
-        seats.push(seat(detector, single.camera, covers, threshold, enough, memories[single.feed].seconds()));
+        let (threshold, seen) = (&single.config.threshold, memories[single.feed].seconds());
+        seats.push(seat(detector, single.camera, covers, threshold, single.alerts, enough, seen));
     }
     for (number, fused) in plan.fused.iter().enumerate() {
         let threshold = &plan.singles[fused.members[0]].config.threshold;
         let detector = plan.singles.len() + number;
-        seats.push(seat(detector, fused.camera, Covers::default(), Some(threshold), 0.0, 0.0));
+        seats.push(seat(detector, fused.camera, Covers::default(), threshold, true, 0.0, 0.0));
     }
     seats
 }

@@ -38,6 +38,11 @@ impl Layout {
         self.camera(camera).join(format!("{detector}.onnx"))
     }
 
+    /// The blocks of what `detector` has watched ([`super::LifeLog`]).
+    pub fn life(&self, camera: &CameraName, detector: &DetectorName) -> PathBuf {
+        self.camera(camera).join(format!("{detector}.life"))
+    }
+
     /// The newest features ([`super::FeatureRing`]) that `camera` has from an extractor at a stride, whichever of
     /// its detectors use them: another extractor, or one of other settings, has another file.
     pub fn ring(&self, camera: &CameraName, extractor: &Manifest, stride: usize) -> PathBuf {

@@ -3,12 +3,14 @@
 mod database;
 mod events;
 mod files;
+mod life;
 mod ring;
 mod scores;
 
 pub use events::{EventFilter, EventPage};
 pub use files::Layout;
 use files::write_atomically;
+pub use life::LifeLog;
 pub use ring::{FeatureRing, RingRecord, RingSpec};
 pub use scores::{ScorePoint, ScoreRow};
 

@@ -244,7 +244,11 @@ impl Metrics {
                 d,
                 "How likely normal life gives a score as high as the newest; comparable between detectors.",
             ),
-            threshold: m.gauge("threshold", d, "Limit in force, mu + k sigma; alerts open above it."),
+            threshold: m.gauge(
+                "threshold",
+                d,
+                "Limit in force, mu + k sigma or that of the budget; alerts open above it.",
+            ),
             alerts: m.counter("alerts_total", &["camera", "detector", "severity"], "Alerts opened."),
             quiet: m.counter(
                 "alerts_quiet_total",
@@ -531,7 +535,9 @@ mod tests {
         gate.reconnect(ReconnectReason::Stalled);
         gate.reconnect(ReconnectReason::Unreachable);
         main.skipped(SkipReason::Learning);
-        [Level::Low, Level::Medium, Level::High].into_iter().for_each(|l| main.alert(l, Some(Silence::RateCap)));
+        [Level::Low, Level::Medium, Level::High]
+            .into_iter()
+            .for_each(|l| main.alert(l, Some(Silence::RateCap)));
         let text = metrics.render();
         let series = text.lines().filter(|l| l.contains("camera=\"gate\"")).count();
         assert!((15..=25).contains(&series), "{series} series:\n{text}");

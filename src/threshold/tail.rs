@@ -45,6 +45,11 @@ impl Tail {
         Self { ranked, from, scale, shape, normal }
     }
 
+    /// Of a score that is normally distributed itself.
+    pub fn standard_normal() -> Self {
+        Self { ranked: vec![], from: 0.0, scale: 0.0, shape: 0.0, normal: (0.0, 1.0) }
+    }
+
     /// Of normal life giving a segment a score as high as `score`; in (0, 1], and NaN for NaN.
     pub fn probability(&self, score: f32) -> f64 {
         let (n, at) = (self.ranked.len(), f64::from(score));

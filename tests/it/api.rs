@@ -7,9 +7,12 @@ use serde_json::Value;
 use sigmawatch::alert::Change;
 use sigmawatch::api::serve;
 use sigmawatch::base::Timestamp;
+use sigmawatch::config::Budget;
 use sigmawatch::store::ScoreRow;
+use sigmawatch::threshold::{Outlook, Rule, blocks};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use ureq::Body;
@@ -128,6 +131,34 @@ fn scores_come_as_a_timeline() {
         let detail = problem(get(&desk, &format!("/api/cameras/gate/scores?{query}")), 400);
         assert!(detail.contains(word), "{query}: {detail}");
     }
+}
+
+#[test]
+fn a_calibration_says_what_can_be_promised() {
+    let desk = Desk::start();
+    let nothing = json(get(&desk, "/api/cameras/gate/calibration"));
+    assert_eq!((&nothing["hours"], &nothing["curve"]), (&serde_json::json!(0.0), &serde_json::json!([])));
+    let rule = Rule::default();
+    let scores = (0..4 * 3600).map(|i| (f64::from(i), (f64::from(i) * 0.7).sin() as f32));
+    let outlook = Outlook::of(&blocks(rule, scores, 1), &rule, Some(Budget::DAILY));
+    {
+        let mut list = desk.cameras.list.lock().expect("not poisoned");
+        let detector = &mut list[0].detectors[0];
+        detector.outlook = Some(Arc::new(outlook));
+        detector.threshold = detector.threshold.map(|t| t.keeping(Budget::DAILY, 4.0));
+    }
+    let found = json(get(&desk, "/api/cameras/gate/calibration?detector=main"));
+    assert_eq!((&found["budget"], &found["block_seconds"]), (&"1/day".into(), &30.0.into()));
+    let text = found["promise"]["text"].as_str().expect("text");
+    assert!(text.contains("can promise one per hour, not yet one per day"), "{text}");
+    assert_eq!((&found["promise"]["best"], &found["promise"]["next"]), (&"1/hour".into(), &"1/day".into()));
+    assert_eq!(found["curve"].as_array().expect("a curve").len(), 12);
+    assert_eq!(found["asked"]["extrapolated"], true);
+    assert!(found["seen"].as_array().expect("points").len() <= 200);
+    let threshold = &json(get(&desk, "/api/cameras/gate"))["detectors"][0]["threshold"];
+    assert_eq!((&threshold["limit"], &threshold["budget"]), (&4.0.into(), &"1/day".into()));
+    assert!(problem(get(&desk, "/api/cameras/gate/calibration?detector=none"), 404).contains("detector"));
+    assert!(problem(get(&desk, "/api/cameras/attic/calibration"), 404).contains("`attic`"));
 }
 
 #[test]

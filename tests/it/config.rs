@@ -1,6 +1,8 @@
 //! The configuration: the manual against the code, every mistake at once, hostile files, no secrets.
 
-use sigmawatch::config::{Fusion, FusionRule, Invalid, Loaded, Method, Scorer, Source, load, load_with};
+use sigmawatch::config::{
+    Budget, Fusion, FusionRule, Invalid, Loaded, Method, Scorer, Source, load, load_with,
+};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -166,6 +168,24 @@ fn mistakes_of_form_are_explained() {
     ] {
         let said = place.load(text).expect_err(text).to_string();
         assert!(said.contains(part), "{part:?} is missing in {said}");
+    }
+}
+
+#[test]
+fn a_budget_is_so_many_alarms_in_some_time() {
+    let place = Place::new();
+    let budget = |text: &str| {
+        let text = format!(
+            "[detector]\nbudget = \"2/day\"\n[[camera]]\nname = \"a\"\nsource = \"synthetic\"\n{text}"
+        );
+        place.load(&text).map(|loaded| loaded.config.cameras[0].detectors[0].threshold.budget)
+    };
+    assert_eq!(budget("").expect("good"), Budget::parse("2/day"));
+    assert_eq!(budget("detector.budget = \"1/week\"").expect("good"), Some(Budget::WEEKLY));
+    assert_eq!(budget("detector.budget = \"none\"").expect("good"), None);
+    for wrong in ["often", "0/day", "100/hour", "1 a day"] {
+        let invalid = budget(&format!("detector.budget = \"{wrong}\"")).expect_err("wrong").to_string();
+        assert!(invalid.contains("camera.a.detector.budget") && invalid.contains("1/hour"), "{invalid}");
     }
 }
 

@@ -97,6 +97,7 @@ pub fn detector(name: &str, state: LearningState) -> DetectorStatus {
             learned_at: None,
         },
         threshold: armed.then_some(Threshold::plain(1.0, 0.5, 3.0)),
+        outlook: None,
         last_score: armed.then_some(1.25),
         probability: armed.then_some(0.3),
         grid: armed.then_some(Grid { rows: 2, cols: 3 }),

@@ -24,6 +24,7 @@ pub fn event(n: u64) -> Event {
         mu: 1.0,
         sigma: 0.5,
         k: 2.0,
+        budget: None,
         scorer: "v1+diffusion".into(),
         model: ModelRef { name: "gate".into(), sha256: "ab".repeat(32) },
         first_segment: n,

@@ -82,7 +82,7 @@ class Card {
     at("progress").setAttribute("aria-label", `learning of ${this.name}`);
     at(".learn").disabled = learning.state !== "armed";
     at(".made").textContent = threshold
-      ? `μ ${number(threshold.mu)} + ${threshold.k} σ ${number(threshold.sigma)}`
+      ? `μ ${number(threshold.mu)} + ${number(threshold.k)} σ ${number(threshold.sigma)}${threshold.budget ? ` (${threshold.budget})` : ""}`
       : "–";
     at(".model").textContent = armed ? `${this.detector.method} ${short(learning.model_sha256)}` : "none yet";
     at(".model").title = learning.model_sha256 ?? "";
@@ -299,7 +299,7 @@ function showAlert(data, older = false) {
   at("time").dateTime = data.start_time;
   at("time").textContent = `${clock(data.start_time)} · ${span(data)}`;
   at(".numbers").textContent =
-    `score ${number(data.top_score)} over ${number(data.threshold)} (k = ${data.k})`;
+    `score ${number(data.top_score)} over ${number(data.threshold)} (${data.budget ? `budget ${data.budget}` : `k = ${data.k}`})`;
   at(".hash").textContent = `${data.scorer} ${short(data.model.sha256)}`;
   at(".alert").classList.toggle("open", !data.end_time);
   at("img").hidden = !data.thumbnail;
@@ -328,7 +328,7 @@ function detail(data) {
   const facts = [
     ["Lasted", span(data)], ["Severity", data.severity], ["Highest score", number(data.top_score)],
     ["Rarity", rarity(data.probability)], ["Detector", data.detector],
-    ["Threshold", `${number(data.threshold)} = ${number(data.mu)} + ${data.k} × ${number(data.sigma)}`],
+    ["Threshold", `${number(data.threshold)} = ${number(data.mu)} + ${number(data.k)} × ${number(data.sigma)}`],
     // What goes with a factor is no cause: the words are the daemon's own.
     ...(data.factors.length ? [["What moved most", data.factors.map((f) => f.text).join("; ")]] : []),
     ["Scorer", data.scorer], ["Segments", `${data.segments.first} to ${data.segments.last}`],

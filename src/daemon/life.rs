@@ -1,0 +1,239 @@
+//! What a detector's normal life has been like, and the limit that keeps its budget of false alarms.
+
+use super::scoring::Arming;
+use crate::alert::{Event, ModelRef, Severity};
+use crate::config::Budget;
+use crate::segment::Segment;
+use crate::store::{LifeLog, StoreError};
+use crate::threshold::{Block, Blocking, Outlook, Rule, Threshold, block_seconds, outside};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// The limit is found anew after so many blocks, ...
+const EVERY: usize = 10;
+/// ... from the newest time of this length, seconds: four weeks, of which three promise one alarm a week.
+const REMEMBERED: f64 = 28.0 * 86_400.0;
+/// What was seen while learning says nothing more once so many times as much was watched: it was scored by models that
+/// had learned from less.
+const OUTGROWN: usize = 4;
+
+/// A detector's normal life. Its blocks are of one model, and go on over restarts.
+pub struct Life {
+    rule: Rule,
+    /// Frames between the starts of segments.
+    stride: usize,
+    budget: Option<Budget>,
+    file: PathBuf,
+    model: Option<ModelRef>,
+    /// Of the model's calibration; their clock is their own.
+    learned: Vec<Block>,
+    /// Of what was watched since, oldest first; seconds since 1970.
+    watched: Vec<Block>,
+    blocking: Blocking,
+    /// Run, presentation time and arrival of the newest segment, seconds.
+    last: Option<(u64, f64, f64)>,
+    log: Option<LifeLog>,
+    /// Blocks since the limit was found.
+    fresh: usize,
+    limit: Option<f64>,
+}
+
+impl Life {
+    pub fn new(rule: Rule, stride: usize, budget: Option<Budget>, file: PathBuf) -> Self {
+        Self {
+            rule,
+            stride,
+            budget,
+            file,
+            model: None,
+            learned: vec![],
+            watched: vec![],
+            blocking: Blocking::new(rule),
+            last: None,
+            log: None,
+            fresh: 0,
+            limit: None,
+        }
+    }
+
+    /// Scores are of this model from now on. True where it is another one than before: the limit is due.
+    ///
+    /// # Errors
+    /// When what was watched before cannot be read back; it is then begun anew.
+    pub fn arm(&mut self, model: &ModelRef, by: Option<&Arming>) -> Result<bool, StoreError> {
+        if self.model.as_ref() == Some(model) {
+            return Ok(false);
+        }
+        let course = by.and_then(|by| by.course.as_ref());
+        self.learned = course.map_or(vec![], |course| course.blocks(self.rule, self.stride));
+        self.model = Some(model.clone());
+        (self.blocking, self.last, self.limit) = (Blocking::new(self.rule), None, None);
+        (self.watched, self.log, self.fresh) = (vec![], None, EVERY);
+        let Rule { open_n, open_m, close_after } = self.rule;
+        let what = format!("{} {open_n}/{open_m} {} s", model.sha256, close_after.as_secs_f64());
+        let (log, watched) = LifeLog::open(&self.file, &what, self.most())?;
+        (self.log, self.watched) = (Some(log), watched);
+        Ok(true)
+    }
+
+    /// The threshold in force, where `plain` is mu + k sigma.
+    pub fn threshold(&self, plain: Threshold) -> Threshold {
+        self.budget.zip(self.limit).map_or(plain, |(budget, limit)| plain.keeping(budget, limit))
+    }
+
+    /// Takes a score, in order.
+    ///
+    /// # Errors
+    /// When a block cannot be written; it counts all the same, until the program ends.
+    pub fn take(&mut self, segment: &Segment, score: f32) -> Result<(), StoreError> {
+        let (pts, wall) = (segment.end.pts.as_secs_f64(), segment.end.wall.as_microsecond() as f64 / 1e6);
+        let passed = match self.last {
+            Some((run, before, _)) if run == segment.run => pts - before,
+            Some((.., before)) => wall - before,
+            None => 0.0,
+        };
+        self.last = Some((segment.run, pts, wall));
+        let Some(block) = self.blocking.push(wall, passed, score) else { return Ok(()) };
+        if self.watched.len() >= self.most() {
+            self.watched.remove(0);
+        }
+        self.watched.push(block);
+        self.fresh += 1;
+        self.log.as_ref().map_or(Ok(()), |log| log.append(&block))
+    }
+
+    /// Enough is new for another limit.
+    pub fn is_due(&self) -> bool {
+        self.fresh >= EVERY
+    }
+
+    /// Since when blocks were watched, seconds since 1970.
+    pub fn begins(&self) -> Option<f64> {
+        self.watched.first().map(|block| block.from)
+    }
+
+    /// Finds the limit anew; `incidents` are no normal life.
+    pub fn look(&mut self, incidents: &[Range<f64>]) -> Outlook {
+        self.fresh = 0;
+        let mut blocks = outside(&self.watched, incidents, self.rule.close_after.as_secs_f64());
+        if blocks.len() < OUTGROWN * self.learned.len() {
+            blocks = self.learned.iter().copied().chain(blocks).collect();
+        }
+        let outlook = Outlook::of(&blocks, &self.rule, self.budget);
+        self.limit = outlook.asked.map(|point| point.limit);
+        outlook
+    }
+
+    /// Blocks that are remembered.
+    fn most(&self) -> usize {
+        (REMEMBERED / block_seconds(&self.rule)) as usize
+    }
+}
+
+/// The time of an event that is no normal life.
+///
+/// An alarm that the limit lets through by chance is rarely far above it; leaving such ones out would lower the limit,
+/// and let more of them through, without end. So an event of low severity counts as normal life. One that is
+/// a hundred times rarer than what the limit lets through is taken for an incident.
+pub fn incident(event: &Event) -> Option<Range<f64>> {
+    let seconds = |t: crate::base::Timestamp| t.as_microsecond() as f64 / 1e6;
+    (event.severity > Severity::Low).then(|| seconds(event.start_time)..seconds(event.last_time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::frame::{FrameSpec, PixelFormat, Stamp};
+    use crate::infer::{Calibration, Grid, Sampling};
+    use crate::threshold::{Course, Tail};
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+    use std::time::Duration;
+
+    const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(30) };
+    const PLAIN: Threshold = Threshold { mu: 0.5, sigma: 0.3, k: 3.0, budget: None };
+
+    /// One score a second, from 0 to 1.
+    fn scores(n: usize, seed: u64) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        (0..n).map(|_| rng.random_range(0.0..1.0)).collect()
+    }
+
+    fn model(name: &str) -> ModelRef {
+        ModelRef { name: "toy 1".into(), sha256: name.into() }
+    }
+
+    /// Its learning saw scores that were higher by 1.
+    fn arming(minutes: usize) -> Arming {
+        let course = scores(60 * minutes, 1).into_iter().enumerate().map(|(i, s)| (i as f64, s + 1.0));
+        let calibration = Calibration { mu: 0.5, sigma: 0.3, scores: vec![], course: course.collect() };
+        let frame = FrameSpec { width: 8, height: 8, format: PixelFormat::Gray8, fps: 4.0 };
+        Arming {
+            model: model("a"),
+            threshold: PLAIN,
+            tail: Tail::of(&calibration),
+            course: Course::of(&calibration, Some(&Sampling { frame, stride: 4 })),
+            method: "toy".into(),
+            grid: Grid::WHOLE,
+            factors: vec![],
+        }
+    }
+
+    fn life(dir: &std::path::Path, budget: Option<Budget>) -> Life {
+        Life::new(RULE, 4, budget, dir.join("gate/main.life"))
+    }
+
+    /// Watches, from this second since 1970 on.
+    fn watch(life: &mut Life, begins: i64, scores: &[f32]) {
+        for (i, score) in scores.iter().enumerate() {
+            let end = Stamp {
+                seq: i as u64,
+                pts: Duration::from_secs(i as u64),
+                wall: Timestamp::from_second(begins + i as i64).expect("in range"),
+                received: Duration::ZERO,
+            };
+            let segment = Segment { index: i as u64, run: 0, start: end, end, frames: vec![] };
+            life.take(&segment, *score).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_the_calibrations_at_first_and_comes_down_as_life_is_watched() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut life = life(dir.path(), Some(Budget::HOURLY));
+        assert!(life.arm(&model("a"), Some(&arming(10))).expect("armed"));
+        assert!(!life.arm(&model("a"), Some(&arming(10))).expect("armed"), "already");
+        let early = life.look(&[]);
+        assert_eq!((early.blocks, life.threshold(PLAIN).budget), (19, Some(Budget::HOURLY)));
+        assert!(life.threshold(PLAIN).limit() > 2.0, "above all that was seen: {:?}", early.asked);
+        watch(&mut life, 1_000_000, &scores(20 * 60, 2));
+        assert!(life.is_due());
+        assert_eq!(life.look(&[]).blocks, 19 + 39, "both, while little was watched");
+        assert!(!life.is_due());
+        watch(&mut life, 1_002_000, &scores(4 * 3600, 3));
+        let late = life.look(&[]);
+        assert_eq!(late.blocks, 39 + 480, "what was learned from is outgrown");
+        let limit = life.threshold(PLAIN).limit();
+        assert!((0.9..1.01).contains(&limit), "{limit}");
+        assert_eq!(late.promise.best, Some(Budget::HOURLY));
+        let calm = life.look(&[1_002_000.0..1_005_600.0]);
+        assert!((395..400).contains(&calm.blocks), "{} without an hour's incident", calm.blocks);
+    }
+
+    #[test]
+    fn what_was_watched_outlives_the_program_but_not_the_model() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut before = life(dir.path(), None);
+        before.arm(&model("a"), None).expect("armed");
+        assert_eq!(before.threshold(PLAIN), PLAIN, "no budget: k holds");
+        watch(&mut before, 1_000_000, &scores(3600, 2));
+        drop(before);
+        let mut after = life(dir.path(), Some(Budget::DAILY));
+        after.arm(&model("a"), None).expect("armed");
+        assert_eq!(after.look(&[]).blocks, 119);
+        assert_eq!(after.threshold(PLAIN).budget, Some(Budget::DAILY));
+        after.arm(&model("b"), None).expect("armed");
+        assert_eq!(after.look(&[]).blocks, 0);
+        assert_eq!(after.threshold(PLAIN), PLAIN, "k holds until enough was seen");
+    }
+}
