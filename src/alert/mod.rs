@@ -1,10 +1,12 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
 mod quiet;
+mod review;
 mod snapshot;
 mod tracker;
 
 pub use quiet::{Quiet, Quieting};
+pub use review::{Label, Review};
 pub use snapshot::{Map, Snapshot, jpeg, snapshot};
 pub use tracker::{Observation, Report, Tracker};
 
@@ -73,6 +75,9 @@ pub struct Event {
     pub quiet: Option<Quiet>,
     /// A picture has been written for it.
     pub has_snapshot: bool,
+    /// What a person made of it. The store's alone: whoever else makes an event leaves it out.
+    #[serde(default)]
+    pub review: Option<Review>,
 }
 
 /// Detectors had no names once: each was its camera's only one.

@@ -197,6 +197,7 @@ impl Tracker {
             factors: seen.reasons.to_vec(),
             quiet: self.quieting.opens(now),
             has_snapshot: false,
+            review: None,
         };
         self.open = Some(Open {
             event: event.clone(),

@@ -1,7 +1,7 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
-use crate::alert::{Change, Event, Quiet, Severity};
+use crate::alert::{Change, Event, Label, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::Budget;
 use crate::score::Reason;
@@ -190,6 +190,8 @@ pub struct EventDto {
     /// Only where one event was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<MapDto>,
+    /// What a person made of it; null where nobody did.
+    pub review: Option<Review>,
     /// Null where there is no picture (yet).
     pub snapshot: Option<String>,
     pub thumbnail: Option<String>,
@@ -271,6 +273,7 @@ impl EventDto {
                 .collect(),
             factors: event.factors.iter().map(FactorDto::from).collect(),
             map: None,
+            review: event.review.clone(),
             snapshot: media("snapshot.jpg"),
             thumbnail: media("thumbnail.jpg"),
         }
@@ -375,6 +378,18 @@ pub struct EventsQuery {
     pub min_score: Option<f64>,
     pub max_score: Option<f64>,
     pub in_progress: Option<bool>,
+    pub reviewed: Option<bool>,
+    pub label: Option<Label>,
     pub limit: Option<usize>,
     pub cursor: Option<String>,
+}
+
+/// Body of `POST /api/events/{id}/review`. Neither label nor note takes a review back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewBody {
+    #[serde(default)]
+    pub label: Option<Label>,
+    #[serde(default)]
+    pub note: String,
 }

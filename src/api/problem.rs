@@ -2,7 +2,7 @@
 
 use super::LearnRefused;
 use crate::store::StoreError;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -61,6 +61,12 @@ impl From<StoreError> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(error: QueryRejection) -> Self {
+        Self::bad_request(error.body_text())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
         Self::bad_request(error.body_text())
     }
 }

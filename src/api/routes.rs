@@ -2,7 +2,8 @@
 
 use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::dto::{
-    CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ScoresDto, ScoresQuery,
+    CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody, ScoresDto,
+    ScoresQuery,
 };
 use super::guard::{Guard, guard};
 use super::page;
@@ -10,12 +11,12 @@ use super::problem::Problem;
 use super::serve::Shared;
 use super::stream::stream;
 use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
-use crate::alert;
+use crate::alert::{self, Change};
 use crate::base::{CameraName, Timestamp};
 use crate::store::EventFilter;
 use crate::threshold::{Outlook, Rule};
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,8 @@ const MAX_PICTURE_WIDTH: u32 = 3840;
 const DEFAULT_EVENTS: usize = 50;
 const MAX_EVENTS: usize = 500;
 const MAX_POINTS: usize = 10_000;
+/// Characters of a review's note.
+const MAX_NOTE: usize = 2000;
 const DEFAULT_TIMELINE: Duration = Duration::from_secs(3600);
 /// Tells when a picture was taken.
 const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
@@ -54,6 +57,7 @@ pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
         .route("/api/events/{id}", get(event))
         .route("/api/events/{id}/snapshot.jpg", get(snapshot))
         .route("/api/events/{id}/thumbnail.jpg", get(thumbnail))
+        .route("/api/events/{id}/review", post(review))
         .route("/api/stream", get(stream))
         .route("/api/config", get(config))
         .fallback(no_route)
@@ -212,6 +216,8 @@ async fn events(State(api): Api, query: Queried<EventsQuery>) -> Result<Json<Eve
         min_score: query.min_score,
         max_score: query.max_score,
         in_progress: query.in_progress,
+        reviewed: query.reviewed,
+        label: query.label,
         cursor: query.cursor,
     };
     blocking(move || {
@@ -224,6 +230,25 @@ async fn events(State(api): Api, query: Queried<EventsQuery>) -> Result<Json<Eve
 async fn event(State(api): Api, Path(id): Path<String>) -> Result<Json<EventDto>, Problem> {
     blocking(move || {
         let event = api.parts.store.event(&id)?.ok_or_else(|| Problem::no_event(&id))?;
+        Ok(Json(EventDto::full(&event)))
+    })
+    .await
+}
+
+async fn review(
+    State(api): Api,
+    Path(id): Path<String>,
+    body: Result<Json<ReviewBody>, JsonRejection>,
+) -> Result<Json<EventDto>, Problem> {
+    let Json(ReviewBody { label, note }) = body?;
+    if note.chars().count() > MAX_NOTE {
+        return Err(Problem::bad_request(format!("`note` has {MAX_NOTE} characters at most")));
+    }
+    blocking(move || {
+        let _in_order = api.parts.store.in_order();
+        let reviewed = api.parts.store.review(&id, label, note.trim(), None)?;
+        let event = reviewed.ok_or_else(|| Problem::no_event(&id))?;
+        api.parts.bus.alert(Change::Update, &event);
         Ok(Json(EventDto::full(&event)))
     })
     .await

@@ -441,13 +441,15 @@ impl Desk {
     }
 
     fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
+        let _in_order = self.store.in_order();
         let kept = self.store.put_event(event);
         self.metrics.delivery(crate::telemetry::Sink::Store, kept.is_ok());
-        if let Err(error) = kept {
+        if let Err(error) = &kept {
             // An alert that cannot be kept is still worth telling.
-            self.store_problem(detector, &error);
+            self.store_problem(detector, error);
         }
-        self.bus.alert(change, event);
+        let event = Event { review: kept.unwrap_or_default(), ..event.clone() };
+        self.bus.alert(change, &event);
         self.metrics.delivery(crate::telemetry::Sink::Stream, true);
     }
 

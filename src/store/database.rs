@@ -52,6 +52,16 @@ const MIGRATIONS: &[&str] = &[
     DROP TABLE cameras;
     ALTER TABLE detector_scores RENAME TO scores;
 ",
+    "
+    -- Beside the events, which their tracker writes whole at every change.
+    CREATE TABLE reviews (
+        event   TEXT PRIMARY KEY REFERENCES events (id) ON DELETE CASCADE,
+        label   TEXT,                             -- NULL: only a note
+        note    TEXT NOT NULL,
+        time_us INTEGER NOT NULL,
+        by_whom TEXT
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Version of the layout that this program writes.

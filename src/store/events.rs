@@ -1,11 +1,18 @@
 //! Events in the database: written at each change, read newest first in pages.
 
 use super::database::Durable;
+use super::reviews::decode_review;
 use super::{Store, StoreError};
-use crate::alert::Event;
+use crate::alert::{Event, Label, Review};
 use crate::base::{CameraName, Timestamp};
 use rusqlite::types::{FromSqlError, Value};
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+/// Events with their reviews; conditions follow. [`decode`] reads it.
+pub(super) const EVENT: &str = "SELECT body, label, note, time_us, by_whom
+     FROM events LEFT JOIN reviews ON reviews.event = events.id";
+/// The review of one event; [`decode_review`] reads it.
+const REVIEW: &str = "SELECT label, note, time_us, by_whom FROM reviews WHERE event = ?1";
 
 /// Which events are wanted. The default is all of them.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +28,10 @@ pub struct EventFilter {
     pub max_score: Option<f64>,
     /// Only those that are open, or only those that are over.
     pub in_progress: Option<bool>,
+    /// Only those that somebody reviewed, or only those that nobody did.
+    pub reviewed: Option<bool>,
+    /// Only those that were labelled so.
+    pub label: Option<Label>,
     /// Only events older than this id: the [`EventPage::next`] of the page before.
     pub cursor: Option<String>,
 }
@@ -34,9 +45,10 @@ pub struct EventPage {
 }
 
 impl Store {
-    /// Writes an event as it now is. On disk when this returns.
-    pub fn put_event(&self, event: &Event) -> Result<(), StoreError> {
-        let body = serde_json::to_string(event).expect("an event is plain data");
+    /// Writes an event as it now is, without touching its review, which it gives. On disk when this returns.
+    pub fn put_event(&self, event: &Event) -> Result<Option<Review>, StoreError> {
+        let bare = Event { review: None, ..event.clone() };
+        let body = serde_json::to_string(&bare).expect("an event is plain data");
         let changed = self.clock.now().as_microsecond();
         self.database.write(Durable::PowerLoss, |t| {
             t.prepare_cached(
@@ -53,15 +65,16 @@ impl Store {
                 f64::from(event.top_score),
                 changed,
                 body
-            ])
-            .map(drop)
+            ])?;
+            let review =
+                t.prepare_cached(REVIEW)?.query_row([&event.id], |row| decode_review(row, 0)).optional()?;
+            Ok(review.flatten())
         })
     }
 
     pub fn event(&self, id: &str) -> Result<Option<Event>, StoreError> {
-        self.database.read(|c| {
-            c.prepare_cached("SELECT body FROM events WHERE id = ?1")?.query_row([id], decode).optional()
-        })
+        self.database
+            .read(|c| c.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([id], decode).optional())
     }
 
     /// At most `limit` events that pass the filter, newest first.
@@ -84,12 +97,20 @@ impl Store {
         if let Some(score) = filter.max_score {
             and("top_score <= ?", score.into());
         }
+        if let Some(label) = filter.label {
+            and("reviews.label = ?", label.name().to_owned().into());
+        }
         if let Some(cursor) = &filter.cursor {
             and("id < ?", cursor.clone().into());
         }
         match filter.in_progress {
             Some(true) => conditions.push("end_us IS NULL".into()),
             Some(false) => conditions.push("end_us IS NOT NULL".into()),
+            None => {}
+        }
+        match filter.reviewed {
+            Some(true) => conditions.push("reviews.event IS NOT NULL".into()),
+            Some(false) => conditions.push("reviews.event IS NULL".into()),
             None => {}
         }
         if !filter.cameras.is_empty() {
@@ -99,11 +120,7 @@ impl Store {
             conditions.push(format!("camera IN ({})", places.join(", ")));
         }
         // One more than asked for says whether there is a next page.
-        let sql = format!(
-            "SELECT body FROM events WHERE {} ORDER BY id DESC LIMIT {}",
-            conditions.join(" AND "),
-            limit + 1
-        );
+        let sql = format!("{EVENT} WHERE {} ORDER BY id DESC LIMIT {}", conditions.join(" AND "), limit + 1);
         let mut events = self.database.read(|c| {
             c.prepare_cached(&sql)?
                 .query_map(params_from_iter(values), decode)?
@@ -118,11 +135,9 @@ impl Store {
     /// At most `limit` events written at `since` or later, in the order of their last change.
     pub fn events_changed_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.database.read(|c| {
-            c.prepare_cached(
-                "SELECT body FROM events WHERE changed_us >= ?1 ORDER BY changed_us, id LIMIT ?2",
-            )?
-            .query_map(params![since.as_microsecond(), limit as i64], decode)?
-            .collect()
+            c.prepare_cached(&format!("{EVENT} WHERE changed_us >= ?1 ORDER BY changed_us, id LIMIT ?2"))?
+                .query_map(params![since.as_microsecond(), limit as i64], decode)?
+                .collect()
         })
     }
 
@@ -147,7 +162,8 @@ impl Store {
     }
 }
 
-fn decode(row: &Row) -> rusqlite::Result<Event> {
+pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {
     let body: String = row.get(0)?;
-    serde_json::from_str(&body).map_err(|e| FromSqlError::other(e).into())
+    let event: Event = serde_json::from_str(&body).map_err(FromSqlError::other)?;
+    Ok(Event { review: decode_review(row, 1)?, ..event })
 }

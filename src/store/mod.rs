@@ -4,6 +4,7 @@ mod database;
 mod events;
 mod files;
 mod life;
+mod reviews;
 mod ring;
 mod scores;
 
@@ -18,7 +19,7 @@ use crate::base::{Clock, Timestamp};
 use database::Database;
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Why something cannot be kept or read back; names the place, the cause and the remedy.
@@ -53,6 +54,8 @@ pub struct Store {
     layout: Layout,
     database: Database,
     clock: Arc<dyn Clock>,
+    /// See [`Store::in_order`].
+    telling: Mutex<()>,
     /// Locked as long as this store is open: two daemons must not share a folder.
     _lock: File,
 }
@@ -73,9 +76,14 @@ impl Store {
             TryLockError::Error(e) => StoreError::io(&lock_path, &e),
         })?;
         let database = Database::open(&layout.database())?;
-        let store = Self { layout, database, clock, _lock: lock };
+        let store = Self { layout, database, clock, telling: Mutex::new(()), _lock: lock };
         store.sweep_snapshots()?;
         Ok(store)
+    }
+
+    /// To be held while an event is written and told, so that no older state of it is told after a newer one.
+    pub fn in_order(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where things lie.

@@ -97,6 +97,31 @@ impl Store {
         Ok(points)
     }
 
+    /// Hands every score of a detector with `from <= time < to` to `see`, oldest first: time in microseconds since
+    /// 1970, score, limit in force. Meant for whole weeks of them. `see` must not use the store.
+    pub fn timeline(
+        &self,
+        camera: &str,
+        detector: &str,
+        from: Timestamp,
+        to: Timestamp,
+        see: &mut dyn FnMut(i64, f32, f64),
+    ) -> Result<(), StoreError> {
+        self.database.read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT time_us, score, threshold FROM scores
+                 WHERE detector = (SELECT id FROM detectors WHERE camera = ?1 AND name = ?2)
+                   AND time_us >= ?3 AND time_us < ?4 ORDER BY time_us",
+            )?;
+            let mut rows =
+                statement.query(params![camera, detector, from.as_microsecond(), to.as_microsecond()])?;
+            while let Some(row) = rows.next()? {
+                see(row.get(0)?, row.get::<_, f64>(1)? as f32, row.get(2)?);
+            }
+            Ok(())
+        })
+    }
+
     pub(super) fn remove_scores(&self, before: Timestamp) -> Result<(), StoreError> {
         self.database.write(Durable::ProcessEnd, |t| {
             // By detector, so that each deletion is a range of the primary key.

@@ -3,7 +3,7 @@
 use crate::desk::Desk;
 use crate::docs::documented_routes;
 use crate::fixture::{event, row};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sigmawatch::alert::Change;
 use sigmawatch::api::serve;
 use sigmawatch::base::Timestamp;
@@ -38,6 +38,10 @@ fn post(desk: &Desk, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     request.send_empty().expect("answered")
 }
 
+fn send(desk: &Desk, path: &str, body: &Value) -> Response<Body> {
+    agent().post(desk.url(path)).send_json(body).expect("answered")
+}
+
 fn json(mut response: Response<Body>) -> Value {
     response.body_mut().read_json().expect("JSON")
 }
@@ -66,7 +70,11 @@ fn every_documented_route_answers() {
             continue; // Never ends; has tests of its own.
         }
         let path = path.replace("{name}", "gate").replace("{id}", &event(0).id);
-        let response = if method == "POST" { post(&desk, &path, &[]) } else { get(&desk, &path) };
+        let response = match method {
+            "POST" if path.ends_with("/review") => send(&desk, &path, &json!({"label": "unsure"})),
+            "POST" => post(&desk, &path, &[]),
+            _ => get(&desk, &path),
+        };
         assert!(response.status().is_success(), "{route}: {}", response.status());
         let headers = response.headers();
         assert_eq!(headers["x-content-type-options"], "nosniff", "{route}");
@@ -203,6 +211,39 @@ fn events_are_paged_filtered_and_shown_with_their_pictures() {
         let detail = problem(get(&desk, &format!("/api/events?{query}")), 400);
         assert!(detail.contains(query.split('=').next().expect("a name")), "{query}: {detail}");
     }
+}
+
+#[test]
+fn a_review_is_kept_filtered_by_and_told() {
+    let desk = Desk::start();
+    for n in 0..3 {
+        desk.store.put_event(&event(n)).expect("written");
+    }
+    let mut client = Client::connect(&desk, None);
+    let review = |n: u64, body: Value| send(&desk, &format!("/api/events/{}/review", event(n).id), &body);
+    let answer = json(review(1, json!({"label": "false_alarm", "note": " a cat\n"})));
+    let expected =
+        json!({"label": "false_alarm", "note": "a cat", "time": "1970-01-01T00:33:20Z", "by": null});
+    assert_eq!(answer["review"], expected);
+    let told = client.next();
+    assert_eq!((told.topic.as_str(), &told.data["id"]), ("alert.update", &answer["id"]));
+    assert_eq!(told.data["review"], expected);
+    assert_eq!(json(review(2, json!({"note": "who is this?"})))["review"]["label"], Value::Null);
+    let listed = |query: &str| -> Vec<u64> {
+        let page = json(get(&desk, &format!("/api/events?{query}")));
+        let events = page["events"].as_array().expect("a list");
+        events.iter().map(|e| e["segments"]["first"].as_u64().expect("a number")).collect()
+    };
+    assert_eq!(listed("reviewed=true"), [2, 1]);
+    assert_eq!(listed("reviewed=false"), [0]);
+    assert_eq!(listed("label=false_alarm"), [1]);
+    assert_eq!(json(review(1, json!({"label": null})))["review"], Value::Null, "taken back");
+    assert_eq!(listed("reviewed=true"), [2]);
+    problem(review(9, json!({"label": "unsure"})), 404);
+    assert!(problem(review(0, json!({"label": "maybe"})), 400).contains("true_alarm"));
+    assert!(problem(review(0, json!({"lable": "unsure"})), 400).contains("lable"));
+    assert!(problem(review(0, json!({"note": "x".repeat(2001)})), 400).contains("2000"));
+    assert!(problem(get(&desk, "/api/events?label=maybe"), 400).contains("label"));
 }
 
 #[test]

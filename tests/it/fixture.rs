@@ -41,6 +41,7 @@ pub fn event(n: u64) -> Event {
         }],
         quiet: None,
         has_snapshot: false,
+        review: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod fixture;
 mod i3d;
 mod inspect;
+mod migrations;
 mod models;
 mod page;
 mod program;

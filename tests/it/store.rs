@@ -1,6 +1,7 @@
 //! The store on a real disk: paging, retention, and what is left after a kill, a tear or a stranger's file.
 
 use crate::fixture::{event, row};
+use sigmawatch::alert::Label;
 use sigmawatch::base::{SimClock, SystemClock, Timestamp};
 use sigmawatch::features::Features;
 use sigmawatch::frame::{FrameSpec, PixelFormat};
@@ -68,6 +69,33 @@ fn filters_narrow_the_list() {
     assert_eq!(list(EventFilter { min_score: Some(3.0), max_score: Some(4.0), ..all() }), [4, 3]);
     assert_eq!(list(EventFilter { in_progress: Some(true), ..all() }), [5]);
     assert_eq!(list(EventFilter { in_progress: Some(false), ..all() }), [4, 3, 2, 1, 0]);
+}
+
+#[test]
+fn no_later_change_of_an_event_undoes_its_review() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let store = open(dir.path());
+    let mut open_one = event(1);
+    open_one.end_time = None;
+    assert_eq!(store.put_event(&open_one).expect("written"), None);
+    assert_eq!(store.review(&event(2).id, Some(Label::Unsure), "", None).expect("no such event"), None);
+    let reviewed =
+        store.review(&open_one.id, Some(Label::TrueAlarm), "a thief", Some("ada")).expect("written");
+    let review = reviewed.expect("the event").review.expect("reviewed");
+    assert_eq!(
+        (review.label, &*review.note, review.by.as_deref()),
+        (Some(Label::TrueAlarm), "a thief", Some("ada"))
+    );
+    // The tracker knows nothing of it, and goes on.
+    open_one.top_score = 9.0;
+    assert_eq!(store.put_event(&open_one).expect("written").as_ref(), Some(&review));
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.close_open_events().expect("closed").len(), 1);
+    let kept = store.event(&open_one.id).expect("read").expect("there");
+    assert_eq!((kept.top_score, kept.review.as_ref()), (9.0, Some(&review)));
+    assert!(kept.end_time.is_some());
+    assert_eq!(store.events_changed_since(at(0), 10).expect("read"), [kept]);
 }
 
 #[test]
