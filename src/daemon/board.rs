@@ -4,7 +4,7 @@ use crate::api::{
     CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
-use crate::frame::{Picture, PictureTap, StreamInfo};
+use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::threshold::{Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
@@ -61,6 +61,8 @@ pub struct Facts {
     pub link_problem: Option<String>,
     pub stream: StreamInfo,
     pub pictures: Option<Arc<dyn PictureTap>>,
+    /// What clips are cut from; of the newest stream.
+    pub packets: Option<Arc<PacketRing>>,
     /// Monotonic arrival of the frames within [`RATE_WINDOW`].
     arrivals: VecDeque<Duration>,
     last_frame: Option<Timestamp>,
@@ -93,6 +95,7 @@ impl Facts {
             link_problem: None,
             stream: StreamInfo::default(),
             pictures: None,
+            packets: None,
             arrivals: VecDeque::new(),
             last_frame: None,
             frames: 0,

@@ -51,7 +51,7 @@ impl CameraThread {
     fn hear(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connecting => self.enter(LinkState::Connecting, None),
-            LinkEvent::Live { info, pictures } => {
+            LinkEvent::Live { info, pictures, packets } => {
                 tracing::info!(
                     camera = %self.name, codec = info.codec.as_deref().unwrap_or("unknown"),
                     "live, {} x {} pixels, {} frames a second declared", info.width, info.height, info.fps
@@ -59,6 +59,7 @@ impl CameraThread {
                 self.board.with(self.camera, |facts| {
                     facts.stream = info;
                     facts.pictures = Some(pictures);
+                    facts.packets = packets;
                     facts.link_problem = None;
                 });
                 self.enter(LinkState::Live, None);

@@ -1,6 +1,8 @@
 //! Keeps a camera connected: stall watchdog and backoff in a pure state machine, with the IO around it.
 
-use super::{Frame, FrameSpec, Next, PictureTap, Source, SourceError, SourceErrorKind, Stream, StreamInfo};
+use super::{
+    Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, SourceErrorKind, Stream, StreamInfo,
+};
 use crate::base::Clock;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub enum LinkEvent {
     Live {
         info: StreamInfo,
         pictures: Arc<dyn PictureTap>,
+        /// What clips are cut from, where it is kept.
+        packets: Option<Arc<PacketRing>>,
     },
     Frame(Frame),
     /// That many frames more were lost because they were not taken in time.
@@ -210,7 +214,11 @@ impl Link {
             };
             match machine.heard(heard, self.clock.monotonic()) {
                 Step::GoOn => {}
-                Step::BecameLive => on(LinkEvent::Live { info: stream.info(), pictures: stream.pictures() }),
+                Step::BecameLive => on(LinkEvent::Live {
+                    info: stream.info(),
+                    pictures: stream.pictures(),
+                    packets: stream.packets(),
+                }),
                 end => return Some(end),
             }
             let lost = stream.dropped();
@@ -298,6 +306,7 @@ mod tests {
             Ok(Box::new(Scripted { life, given: 0, clock, open }))
         }
 
+        fn keep_packets(&mut self, _: super::super::PacketKeep) {}
         fn is_live(&self) -> bool {
             self.live
         }
@@ -330,6 +339,9 @@ mod tests {
             StreamInfo::default()
         }
 
+        fn packets(&self) -> Option<Arc<PacketRing>> {
+            None
+        }
         fn pictures(&self) -> Arc<dyn PictureTap> {
             Arc::new(NoPicture)
         }

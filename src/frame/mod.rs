@@ -7,11 +7,14 @@
 mod gst;
 mod link;
 mod open;
+mod packets;
 mod synthetic;
 mod thin;
 
+pub use gst::{Sample, mux};
 pub use link::{Link, LinkEvent};
 pub use open::open_source;
+pub use packets::{Codec, Format, Packet, PacketKeep, PacketRing};
 pub use synthetic::{IncidentKind, PLAZA_FPS, Plaza, Truth};
 
 use crate::base::Timestamp;
@@ -129,6 +132,8 @@ pub trait Source: Send {
     fn open(&mut self, views: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError>;
     /// A live source is reconnected when it ends; another one is finished then.
     fn is_live(&self) -> bool;
+    /// From the next [`Source::open`] on, the newest packets of its streams are kept.
+    fn keep_packets(&mut self, keep: PacketKeep);
     /// For people, without credentials.
     fn describe(&self) -> String;
 }
@@ -140,6 +145,9 @@ pub trait Stream: Send {
     /// Known once the first frame has come.
     fn info(&self) -> StreamInfo;
     fn pictures(&self) -> Arc<dyn PictureTap>;
+    /// The newest packets, where they are kept: the camera's own if it sends H.264 or H.265, else pictures encoded
+    /// here.
+    fn packets(&self) -> Option<Arc<PacketRing>>;
     /// Frames lost so far because nobody took them in time; each loss begins a new run.
     fn dropped(&self) -> u64;
 }

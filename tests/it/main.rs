@@ -16,6 +16,7 @@ mod i3d;
 mod inspect;
 mod migrations;
 mod models;
+mod packets;
 mod page;
 mod program;
 mod python;

@@ -1,13 +1,19 @@
 //! Cameras and files that GStreamer plays, each by a description file that may be the integrator's own.
 
+mod compressed;
 mod description;
+mod encoder;
 mod error;
+mod mux;
 mod picture;
 mod preflight;
 mod stream;
 mod taker;
 
-use super::{FrameSpec, Source, SourceError, SourceErrorKind, Stream};
+pub use encoder::{Encoder, WIDTH as ENCODED_WIDTH};
+pub use mux::{Sample, mux};
+
+use super::{FrameSpec, PacketKeep, Source, SourceError, SourceErrorKind, Stream};
 use crate::base::Clock;
 use crate::config;
 use description::Description;
@@ -41,6 +47,7 @@ pub(super) struct GstSource {
     description: Description,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    keep: Option<PacketKeep>,
 }
 
 impl GstSource {
@@ -58,7 +65,7 @@ impl GstSource {
         })?;
         let description = Description::read(pipelines, &config.pipeline)?;
         description.build(1)?;
-        Ok(Self { config: config.clone(), description, clock, counters: Arc::default() })
+        Ok(Self { config: config.clone(), description, clock, counters: Arc::default(), keep: None })
     }
 }
 
@@ -72,6 +79,7 @@ impl Source for GstSource {
             elements,
             &self.config,
             views,
+            self.keep,
             Arc::clone(&self.clock),
             Arc::clone(&self.counters),
         )?;
@@ -80,6 +88,10 @@ impl Source for GstSource {
 
     fn is_live(&self) -> bool {
         self.config.live
+    }
+
+    fn keep_packets(&mut self, keep: PacketKeep) {
+        self.keep = Some(keep);
     }
 
     fn describe(&self) -> String {

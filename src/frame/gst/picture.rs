@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use std::collections::VecDeque;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Pictures are held from moments at least this far apart: every fourth at 10 frames a second, with room
@@ -26,7 +26,7 @@ const ORDINARY_MEMORY: &str = "SystemMemory";
 /// Holds decoded buffers; the streaming thread replaces them at no cost.
 pub(super) struct Tap {
     /// Presentation time of the first frame: the stream's zero.
-    first: OnceLock<Duration>,
+    first: Arc<OnceLock<Duration>>,
     held: Mutex<Held>,
 }
 
@@ -37,17 +37,17 @@ struct Held {
 
 /// A decoded picture and when it came.
 #[derive(Clone)]
-struct Shot {
+pub(super) struct Shot {
     buffer: gst::Buffer,
     info: video::VideoInfo,
     wall: Timestamp,
 }
 
 impl Tap {
-    /// `keep`: pictures held besides the newest.
-    pub(super) fn new(keep: usize) -> Self {
+    /// `keep`: pictures held besides the newest. `first` is shared with whoever else counts from it.
+    pub(super) fn new(keep: usize, first: Arc<OnceLock<Duration>>) -> Self {
         let earlier = History { keep, taken: VecDeque::with_capacity(keep) };
-        Self { first: OnceLock::new(), held: Mutex::new(Held { newest: None, earlier }) }
+        Self { first, held: Mutex::new(Held { newest: None, earlier }) }
     }
 
     /// A presentation time of the stream's, counted from its first frame.
@@ -98,7 +98,13 @@ impl PictureTap for Tap {
 }
 
 impl Shot {
-    fn convert(&self, max_width: u32) -> Option<Picture> {
+    /// A picture that may be held for a while.
+    pub(super) fn of(buffer: &gst::Buffer, info: &video::VideoInfo, wall: Timestamp) -> Option<Self> {
+        Some(Self { buffer: keepable(buffer)?, info: info.clone(), wall })
+    }
+
+    /// Scaled down to at most `max_width` pixels.
+    pub(super) fn convert(&self, max_width: u32) -> Option<Picture> {
         match convert(&self.buffer, &self.info, max_width) {
             Ok((width, height, rgb)) => Some(Picture { width, height, rgb, wall: self.wall }),
             Err(e) => {

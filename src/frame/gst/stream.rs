@@ -1,21 +1,23 @@
 //! A playing pipeline as a stream of frames.
 
 use super::description::{Elements, Tail};
-use super::picture::{KEEP_PACED, KEEP_UNPACED, Tap};
+use super::encoder::{self, Encoder};
+use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
-use super::{Counters, error};
+use super::{Counters, compressed, error};
 use crate::base::Clock;
 use crate::config::{self, Transport};
 use crate::frame::thin::Thinner;
 use crate::frame::{
-    Frame, FrameSpec, Next, PictureTap, PixelFormat, SourceError, SourceErrorKind, Stream, StreamInfo,
+    Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError, SourceErrorKind,
+    Stream, StreamInfo,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
@@ -28,6 +30,9 @@ const LUMA_FIRST: [&str; 7] = ["I420", "NV12", "YV12", "NV21", "Y42B", "Y444", "
 /// What GStreamer's threads find out and ours tells.
 pub(super) struct Shared {
     pub tap: Arc<Tap>,
+    packets: Option<Arc<PacketRing>>,
+    /// At work where the decoder is given nothing that clips can be made of.
+    encoder: OnceLock<Encoder>,
     info: Mutex<StreamInfo>,
     pub dropped: AtomicU64,
     pub closing: AtomicBool,
@@ -54,14 +59,18 @@ impl GstStream {
         elements: Elements,
         config: &config::Gst,
         views: &[FrameSpec],
+        keep: Option<PacketKeep>,
         clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Result<Self, SourceError> {
         let Elements { pipeline, source, tails } = elements;
         // What is not paced may be analysed several seconds after it was decoded.
         let paced = config.live || config.real_time;
+        let first = Arc::new(OnceLock::new());
         let shared = Arc::new(Shared {
-            tap: Arc::new(Tap::new(if paced { KEEP_PACED } else { KEEP_UNPACED })),
+            tap: Arc::new(Tap::new(if paced { KEEP_PACED } else { KEEP_UNPACED }, Arc::clone(&first))),
+            packets: keep.map(|keep| Arc::new(PacketRing::new(keep, first))),
+            encoder: OnceLock::new(),
             info: Mutex::default(),
             dropped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -69,14 +78,14 @@ impl GstStream {
         if let Some(source) = source {
             set_source(&source, config);
         }
-        watch_decoders(&pipeline, &shared);
+        watch_decoders(&pipeline, &shared, &clock);
         let (send, lane) = lane(views.len());
         let fastest = (0..views.len()).max_by(|a, b| views[*a].fps.total_cmp(&views[*b].fps));
         for (view, (Tail { thin, size, frames }, spec)) in tails.iter().zip(views).enumerate() {
             size.set_property("caps", size_caps(spec));
             // The pictures for people are those of the view that has the most.
-            let tap = (Some(view) == fastest).then(|| Arc::clone(&clock));
-            thin_out(thin, spec, &shared, tap);
+            let people = (Some(view) == fastest).then(|| People { clock: Arc::clone(&clock), waits: !paced });
+            thin_out(thin, spec, &shared, people);
             frames.set_property("sync", !config.live && config.real_time);
             frames.set_property("max-buffers", 1u32);
             frames.set_property("drop", false);
@@ -201,6 +210,10 @@ impl Stream for GstStream {
         Arc::clone(&self.shared.tap) as _
     }
 
+    fn packets(&self) -> Option<Arc<PacketRing>> {
+        self.shared.packets.clone()
+    }
+
     fn dropped(&self) -> u64 {
         self.shared.dropped.load(Relaxed)
     }
@@ -277,28 +290,40 @@ fn size_caps(spec: &FrameSpec) -> gst::Caps {
         .build()
 }
 
-/// Keeps decoders that are plugged in automatically to one thread, and learns the codec from them.
-fn watch_decoders(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
-    let shared = Arc::downgrade(shared);
+/// Keeps decoders to one thread, learns the codec from them, and taps what they are given: those that the description
+/// names, and those that are plugged in automatically.
+fn watch_decoders(pipeline: &gst::Pipeline, shared: &Arc<Shared>, clock: &Arc<dyn Clock>) {
+    let named = pipeline.iterate_recurse().into_iter().flatten().collect::<Vec<_>>();
+    named.iter().for_each(|element| watch_decoder(element, shared, clock));
+    let (shared, clock) = (Arc::downgrade(shared), Arc::clone(clock));
     pipeline.connect_deep_element_added(move |_, _, element| {
-        let Some(factory) = element.factory() else { return };
-        if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
-            return;
+        if let Some(shared) = shared.upgrade() {
+            watch_decoder(element, &shared, &clock);
         }
-        if element.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type()) {
-            element.set_property("max-threads", 1i32);
+    });
+}
+
+fn watch_decoder(element: &gst::Element, shared: &Arc<Shared>, clock: &Arc<dyn Clock>) {
+    let Some(factory) = element.factory() else { return };
+    if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
+        return;
+    }
+    if element.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type()) {
+        element.set_property("max-threads", 1i32);
+    }
+    let Some(pad) = element.static_pad("sink") else { return };
+    if let Some(packets) = &shared.packets {
+        compressed::tap(&pad, packets, clock, false);
+    }
+    let shared = Arc::downgrade(shared);
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+            && let Some(shared) = shared.upgrade()
+        {
+            let codec = caps.caps().structure(0).and_then(codec_name);
+            shared.info.lock().unwrap_or_else(PoisonError::into_inner).codec = codec;
         }
-        let shared = shared.clone();
-        let Some(pad) = element.static_pad("sink") else { return };
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
-                && let Some(shared) = shared.upgrade()
-            {
-                let codec = caps.caps().structure(0).and_then(codec_name);
-                shared.info.lock().unwrap_or_else(PoisonError::into_inner).codec = codec;
-            }
-            gst::PadProbeReturn::Ok
-        });
+        gst::PadProbeReturn::Ok
     });
 }
 
@@ -315,9 +340,33 @@ fn codec_name(caps: &gst::StructureRef) -> Option<String> {
     })
 }
 
-/// Drops the frames that are not analysed and marks broken runs; with a clock, shows the tap the pictures of the
-/// others.
-fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, tap: Option<Arc<dyn Clock>>) {
+/// What is done with the pictures for people.
+struct People {
+    clock: Arc<dyn Clock>,
+    /// The stream waits for its consumers.
+    waits: bool,
+}
+
+impl People {
+    /// Shows a picture to the tap, and where the camera sends no packets that fit, to the encoder.
+    fn show(&self, buffer: &gst::Buffer, info: &video::VideoInfo, pts: Duration, shared: &Shared) {
+        let wall = self.clock.now();
+        shared.tap.hold(buffer.clone(), info, pts, wall);
+        let Some(packets) = &shared.packets else { return };
+        if shared.encoder.get().is_none() && packets.is_fed() {
+            return;
+        }
+        let start = || Encoder::start(Arc::clone(packets), Arc::clone(&self.clock), self.waits);
+        let encoder = shared.encoder.get_or_init(start);
+        if let Some(shot) = Shot::of(buffer, info, wall) {
+            encoder.offer(pts, move || shot.convert(encoder::WIDTH));
+        }
+    }
+}
+
+/// Drops the frames that are not analysed and marks broken runs; shows the others to people, where that is this
+/// view's task.
+fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, people: Option<People>) {
     let shared = Arc::clone(shared);
     let state = Mutex::new((Thinner::new(spec.fps), None::<(gst::Caps, video::VideoInfo)>));
     let pad = thin.static_pad("src").expect("checked when the description was built");
@@ -347,9 +396,8 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, tap: Op
                 buffer.set_flags(gst::BufferFlags::DISCONT);
             }
         }
-        if let (Some((_, info)), Some(clock)) = (known, &tap) {
-            let pts = buffer.pts().map_or(kept.pts, Duration::from);
-            shared.tap.hold(buffer.clone(), info, pts, clock.now());
+        if let (Some((_, info)), Some(people)) = (known, &people) {
+            people.show(buffer, info, buffer.pts().map_or(kept.pts, Duration::from), &shared);
         }
         gst::PadProbeReturn::Ok
     });

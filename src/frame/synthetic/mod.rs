@@ -7,16 +7,18 @@ mod scene;
 
 pub use scene::{FPS as PLAZA_FPS, IncidentKind, Truth};
 
+use super::gst::{ENCODED_WIDTH, Encoder};
 use super::thin::Thinner;
 use super::{
-    Frame, FrameSpec, Next, Picture, PictureTap, PixelFormat, Source, SourceError, Stamp, Stream, StreamInfo,
+    Frame, FrameSpec, Next, PacketKeep, PacketRing, Picture, PictureTap, PixelFormat, Source, SourceError,
+    Stamp, Stream, StreamInfo,
 };
 use crate::base::{Clock, Timestamp};
 use crate::config;
 use raster::{Canvas, chance};
 use scene::Scene;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Size of the camera's own picture, pixels.
@@ -100,6 +102,7 @@ pub(super) struct Synthetic {
     config: config::Synthetic,
     clock: Arc<dyn Clock>,
     counters: Arc<Mutex<Counters>>,
+    keep: Option<PacketKeep>,
 }
 
 /// Counts that go on over every stream the source opens.
@@ -119,6 +122,7 @@ impl Synthetic {
             config: config.clone(),
             clock,
             counters: Arc::default(),
+            keep: None,
         }
     }
 }
@@ -136,6 +140,11 @@ impl Source for Synthetic {
             thinner: Thinner::new(spec.fps),
             run: 0,
         };
+        let encoding = self.keep.map(|keep| {
+            let packets = Arc::new(PacketRing::new(keep, Arc::new(OnceLock::from(Duration::ZERO))));
+            let waits = self.config.as_fast_as_possible;
+            (Encoder::start(Arc::clone(&packets), Arc::clone(&self.clock), waits), packets)
+        });
         Ok(Box::new(Playing {
             views: views.iter().map(view).collect(),
             made: VecDeque::new(),
@@ -153,11 +162,16 @@ impl Source for Synthetic {
                 newest: Mutex::default(),
                 empty: Mutex::default(),
             }),
+            encoding,
         }))
     }
 
     fn is_live(&self) -> bool {
         !self.config.as_fast_as_possible
+    }
+
+    fn keep_packets(&mut self, keep: PacketKeep) {
+        self.keep = Some(keep);
     }
 
     fn describe(&self) -> String {
@@ -189,6 +203,8 @@ struct Playing {
     skipped: bool,
     dropped: u64,
     tap: Arc<Tap>,
+    /// What makes packets of it, and where they are kept.
+    encoding: Option<(Encoder, Arc<PacketRing>)>,
 }
 
 impl Playing {
@@ -201,6 +217,7 @@ impl Playing {
     fn make(&mut self, frame: u64, skipped: bool) {
         let pts = Duration::from_millis((frame - self.first) * 1000 / PLAZA_FPS);
         let interval = Duration::from_millis(1000 / PLAZA_FPS);
+        let mut wall = None;
         for (number, view) in self.views.iter_mut().enumerate() {
             let Some(kept) = view.thinner.frame(Some(pts), Some(interval), skipped) else { continue };
             let pixels = self.tap.plaza.render(frame, &view.empty, view.spec.format).into();
@@ -215,7 +232,12 @@ impl Playing {
             let stamp =
                 Stamp { seq, pts: kept.pts, wall: self.clock.now(), received: self.clock.monotonic() };
             *self.tap.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((frame, stamp.wall));
+            wall = Some(stamp.wall);
             self.made.push_back(Frame { stamp, view: number, run: view.run, pixels });
+        }
+        if let (Some((encoder, _)), Some(wall)) = (&self.encoding, wall) {
+            let tap = Arc::clone(&self.tap);
+            encoder.offer(pts, move || Some(tap.render(frame, wall, ENCODED_WIDTH)));
         }
     }
 }
@@ -256,6 +278,10 @@ impl Stream for Playing {
 
     fn pictures(&self) -> Arc<dyn PictureTap> {
         Arc::clone(&self.tap) as _
+    }
+
+    fn packets(&self) -> Option<Arc<PacketRing>> {
+        self.encoding.as_ref().map(|(_, packets)| Arc::clone(packets))
     }
 
     fn dropped(&self) -> u64 {
