@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench figures accuracy fmt lint install
+.PHONY: help setup web web-check run build test bench figures accuracy fmt lint install
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -17,38 +17,59 @@ quoted = '$(subst ','\'',$(value $(1)))'
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: ## Install what is missing: system packages, Rust, ONNX Runtime
+setup: ## Install what is missing: system packages, Rust, Node.js, ONNX Runtime
 	scripts/setup run
 
-run: setup ## Build and start the daemon [CONFIG=config.toml]
+# npm marks the folder that it has filled. The page is built anew only when something of it has changed.
+WEB := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
+
+web: web/dist/index.html ## Build the page (web/dist), which the program embeds
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	scripts/setup web
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB)
+	cd web && npm run --silent build
+
+web-check: web ## Check the page's types, run its own tests
+	cd web && npm run --silent check
+	cd web && npm run --silent test
+
+run: setup web ## Build and start the daemon [CONFIG=config.toml]
 	$(CARGO) build --release --locked
 	target/release/sigmawatch run --config $(call quoted,CONFIG)
 
-build: setup ## Build the program (target/release/sigmawatch)
+build: setup web ## Build the program (target/release/sigmawatch)
 	$(CARGO) build --release --locked
 
 test: ## Set up, check format and lints, run every test
 	scripts/setup test
+	$(MAKE) web-check
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
 
 bench: ## Measure the whole path against decoding alone
 	scripts/setup test
+	$(MAKE) web
 	$(CARGO) bench --locked --bench bench
 
 figures: ## Measure what the program promises
 	scripts/setup test
+	$(MAKE) web
 	$(CARGO) bench --locked --bench figures
 
 accuracy: ## Measure every extractor with every scorer on every dataset
 	scripts/setup test
+	$(MAKE) web
 	$(CARGO) bench --locked --bench accuracy
 
 fmt: ## Format the code
 	$(CARGO) fmt
 
-lint: ## Check format and lints
+lint: web ## Check format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 

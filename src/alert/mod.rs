@@ -7,7 +7,7 @@ mod tracker;
 
 pub use quiet::{Quiet, Quieting};
 pub use review::{Label, Review};
-pub use snapshot::{Map, Snapshot, jpeg, snapshot};
+pub use snapshot::{Map, Snapshot, jpeg, snapshot, with_map};
 pub use tracker::{Observation, Report, Tracker};
 
 use crate::base::{CameraName, DetectorName, Timestamp};

@@ -1,4 +1,5 @@
 //! The picture that shows where: region scores as heat over the frame, and a box round the strangest place.
+//! What is kept is the plain picture: the map is drawn over it for whoever asks.
 
 use crate::frame::Picture;
 use crate::infer::{Covers, Grid};
@@ -27,13 +28,16 @@ pub struct Map<'a> {
 /// An event's pictures, both JPEG.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
+    /// As it was taken; [`with_map`] draws the map.
     pub full: Vec<u8>,
+    /// With the map, at most 320 pixels wide.
     pub thumbnail: Vec<u8>,
 }
 
-/// Draws `map` over `picture`. Fails only where the picture's bytes do not match its size.
+/// The pictures of an event. Fails only where the picture's bytes do not match its size.
 pub fn snapshot(picture: &Picture, map: &Map) -> Result<Snapshot, ImageError> {
     let mut image = to_image(picture)?;
+    let full = encode(&image, SNAPSHOT_QUALITY)?;
     draw(&mut image, map);
     let height = (image.height() * THUMBNAIL_WIDTH).div_ceil(image.width()).max(1);
     let thumbnail = if image.width() > THUMBNAIL_WIDTH {
@@ -41,10 +45,14 @@ pub fn snapshot(picture: &Picture, map: &Map) -> Result<Snapshot, ImageError> {
     } else {
         image.clone()
     };
-    Ok(Snapshot {
-        full: encode(&image, SNAPSHOT_QUALITY)?,
-        thumbnail: encode(&thumbnail, THUMBNAIL_QUALITY)?,
-    })
+    Ok(Snapshot { full, thumbnail: encode(&thumbnail, THUMBNAIL_QUALITY)? })
+}
+
+/// Draws `map` over the JPEG `full` of a [`Snapshot`]. Fails where it is no picture (any more).
+pub fn with_map(full: &[u8], map: &Map) -> Result<Vec<u8>, ImageError> {
+    let mut image = image::load_from_memory_with_format(full, image::ImageFormat::Jpeg)?.to_rgb8();
+    draw(&mut image, map);
+    encode(&image, SNAPSHOT_QUALITY)
 }
 
 /// `picture` as a JPEG, as it is.
@@ -186,6 +194,13 @@ mod tests {
         image::load_from_memory(jpeg).expect("a JPEG").to_rgb8()
     }
 
+    /// A grey picture as it is kept, with the map drawn over it.
+    fn drawn(width: u32, height: u32, map: &Map) -> RgbImage {
+        let kept = snapshot(&grey(width, height), map).expect("encoded").full;
+        assert!(decoded(&kept).pixels().all(|p| p[0].abs_diff(90) < 8), "kept without the map");
+        decoded(&with_map(&kept, map).expect("drawn"))
+    }
+
     /// How red the picture is at a place.
     fn red(image: &RgbImage, x: u32, y: u32) -> i32 {
         let p = image.get_pixel(x, y);
@@ -198,7 +213,7 @@ mod tests {
         regions[6] = 9.0; // row 1, column 2 of 3 x 4
         let map = Map { grid: GRID, covers: Covers::default(), regions: &regions, threshold: 2.0 };
         let pictures = snapshot(&grey(640, 480), &map).expect("drawn");
-        let full = decoded(&pictures.full);
+        let full = drawn(640, 480, &map);
         assert_eq!(full.dimensions(), (640, 480));
         assert!(red(&full, 400, 240) > 100, "the middle of the region is warm");
         assert!(red(&full, 80, 80).abs() < 16, "the far corner is as it was");
@@ -214,7 +229,7 @@ mod tests {
         regions[3] = 5.0; // the last column of the first row
         let covers = Covers { width: 0.5, height: 1.0 };
         let map = Map { grid: GRID, covers, regions: &regions, threshold: 1.0 };
-        let full = decoded(&snapshot(&grey(640, 480), &map).expect("drawn").full);
+        let full = drawn(640, 480, &map);
         assert!(red(&full, 280, 80) > 100, "column 3 of 4 ends in the middle of the picture");
         assert!(red(&full, 560, 80).abs() < 16, "what is not watched stays as it was");
     }
@@ -223,7 +238,7 @@ mod tests {
     fn nothing_above_the_threshold_leaves_the_picture_alone() {
         for regions in [vec![1.0; 12], vec![f32::NAN; 12], vec![1.0; 5], Vec::new()] {
             let map = Map { grid: GRID, covers: Covers::default(), regions: &regions, threshold: 2.0 };
-            let full = decoded(&snapshot(&grey(64, 48), &map).expect("drawn").full);
+            let full = drawn(64, 48, &map);
             assert!(full.pixels().all(|p| p[0].abs_diff(90) < 8), "{regions:?}");
         }
     }
@@ -244,5 +259,7 @@ mod tests {
         let picture = Picture { rgb: vec![0; 10], ..grey(64, 48) };
         assert!(jpeg(&picture).is_err());
         assert!(jpeg(&Picture { rgb: Vec::new(), ..grey(0, 0) }).is_err());
+        let map = Map { grid: GRID, covers: Covers::default(), regions: &[], threshold: 2.0 };
+        assert!(with_map(b"no picture", &map).is_err());
     }
 }

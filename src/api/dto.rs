@@ -348,6 +348,17 @@ pub struct PictureQuery {
     pub width: Option<u32>,
 }
 
+/// Query of `/api/events/{id}/snapshot.jpg`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotQuery {
+    /// With the map drawn over it, unless told otherwise.
+    pub map: Option<bool>,
+    /// Means nothing: another address makes a browser ask again.
+    #[serde(rename = "v")]
+    pub _version: Option<String>,
+}
+
 /// Query of `/api/cameras/{name}/scores`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::dto::{
     CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody, ScoresDto,
-    ScoresQuery,
+    ScoresQuery, SnapshotQuery,
 };
 use super::guard::{Guard, guard};
 use super::page;
@@ -41,9 +41,7 @@ type Queried<T> = Result<Query<T>, QueryRejection>;
 pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
     Router::new()
         .route("/", get(page::index))
-        .route("/app.js", get(page::script))
-        .route("/style.css", get(page::style))
-        .route("/icon.svg", get(page::icon))
+        .route("/assets/{file}", get(page::asset))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -254,8 +252,28 @@ async fn review(
     .await
 }
 
-async fn snapshot(State(api): Api, Path(id): Path<String>) -> Result<Response, Problem> {
-    blocking(move || picture(&id, api.parts.store.snapshot(&id)?)).await
+async fn snapshot(
+    State(api): Api,
+    Path(id): Path<String>,
+    query: Queried<SnapshotQuery>,
+) -> Result<Response, Problem> {
+    let Query(query) = query?;
+    blocking(move || {
+        let kept = api.parts.store.snapshot(&id)?;
+        let event = if query.map.unwrap_or(true) { api.parts.store.event(&id)? } else { None };
+        let (Some(bytes), Some(event)) = (&kept, event) else { return picture(&id, kept) };
+        let map = alert::Map {
+            grid: event.grid,
+            covers: event.covers,
+            regions: &event.regions,
+            threshold: event.threshold as f32,
+        };
+        let drawn = alert::with_map(bytes, &map).map_err(|e| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the picture is damaged: {e}"))
+        })?;
+        picture(&id, Some(drawn))
+    })
+    .await
 }
 
 async fn thumbnail(State(api): Api, Path(id): Path<String>) -> Result<Response, Problem> {

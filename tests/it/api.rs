@@ -1,10 +1,10 @@
 //! The API over real HTTP: every route, its errors, the stream and its resumption, and who may ask.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, scene};
 use crate::docs::documented_routes;
 use crate::fixture::{event, row};
 use serde_json::{Value, json};
-use sigmawatch::alert::Change;
+use sigmawatch::alert::{Change, jpeg};
 use sigmawatch::api::serve;
 use sigmawatch::base::Timestamp;
 use sigmawatch::config::Budget;
@@ -46,6 +46,37 @@ fn json(mut response: Response<Body>) -> Value {
     response.body_mut().read_json().expect("JSON")
 }
 
+/// A picture as an event keeps it, 160 by 90.
+fn large() -> Vec<u8> {
+    jpeg(&scene(160, 90)).expect("encoded")
+}
+
+/// Name of the page's script, as the page gives it.
+fn script(desk: &Desk) -> String {
+    let page = get(desk, "/").body_mut().read_to_string().expect("text");
+    let name = page.split("src=\"/assets/").nth(1).and_then(|rest| rest.split('"').next());
+    name.expect("a script").to_owned()
+}
+
+#[test]
+fn the_page_is_asked_for_anew_and_its_parts_are_kept() {
+    let desk = Desk::start();
+    let parts = [("/".to_owned(), "text/html", "no-cache"), (script(&desk), "text/javascript", "immutable")];
+    for (path, kind, keep) in parts {
+        let path = if path == "/" { path } else { format!("/assets/{path}") };
+        let whole = get(&desk, &path);
+        let header = |name: &str| whole.headers()[name].to_str().expect("text").to_owned();
+        assert!(header("content-type").starts_with(kind), "{path}");
+        assert!(header("cache-control").ends_with(keep), "{path}");
+        let again =
+            agent().get(desk.url(&path)).header("if-none-match", &header("etag")).call().expect("answered");
+        assert_eq!(again.status(), 304, "{path}");
+    }
+    for absent in ["/assets/none.js", "/assets/index.html", "/assets/..%2findex.html"] {
+        assert!(problem(get(&desk, absent), 404).contains("load the page again"), "{absent}");
+    }
+}
+
 /// Asserts a problem document with this status; gives its detail.
 fn problem(response: Response<Body>, status: u16) -> String {
     assert_eq!(response.status(), status);
@@ -63,13 +94,14 @@ fn at(second: i64) -> Timestamp {
 fn every_documented_route_answers() {
     let desk = Desk::start();
     desk.store.put_event(&event(0)).expect("written");
-    desk.store.put_snapshot(&event(0).id, b"large", b"small").expect("written");
+    desk.store.put_snapshot(&event(0).id, &large(), b"small").expect("written");
     for route in documented_routes() {
         let (method, path) = route.split_once(' ').expect("method and path");
         if path == "/api/stream" {
             continue; // Never ends; has tests of its own.
         }
-        let path = path.replace("{name}", "gate").replace("{id}", &event(0).id);
+        let path =
+            path.replace("{name}", "gate").replace("{id}", &event(0).id).replace("{file}", &script(&desk));
         let response = match method {
             "POST" if path.ends_with("/review") => send(&desk, &path, &json!({"label": "unsure"})),
             "POST" => post(&desk, &path, &[]),
@@ -177,7 +209,7 @@ fn events_are_paged_filtered_and_shown_with_their_pictures() {
         event.has_snapshot = n == 4;
         desk.store.put_event(&event).expect("written");
     }
-    desk.store.put_snapshot(&event(4).id, b"large", b"small").expect("written");
+    desk.store.put_snapshot(&event(4).id, &large(), b"small").expect("written");
     let first = json(get(&desk, "/api/events?limit=2"));
     assert_eq!(first["events"][0]["id"], event(4).id);
     assert_eq!(first["events"][0]["type"], "end");
@@ -198,9 +230,16 @@ fn events_are_paged_filtered_and_shown_with_their_pictures() {
         one["factors"][0]["text"],
         "factor 7 (with leftward motion energy, r = .71) above 99.98 % of normal life"
     );
-    let mut picture = get(&desk, one["snapshot"].as_str().expect("a link"));
+    let link = one["snapshot"].as_str().expect("a link");
+    let mut picture = get(&desk, &format!("{link}?map=false&v=1"));
     assert_eq!(picture.headers()["content-type"], "image/jpeg");
-    assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), b"large");
+    assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), large());
+    // The middle of the strangest region, row 1 of 2 and column 1 of 3, is warm.
+    let mut picture = get(&desk, link);
+    let drawn = image::load_from_memory(&picture.body_mut().read_to_vec().expect("bytes")).expect("a JPEG");
+    let warm = drawn.to_rgb8().get_pixel(79, 67).0;
+    assert!(warm[0] > warm[2] + 60, "{warm:?}");
+    assert!(problem(get(&desk, &format!("{link}?map=no")), 400).contains("map"));
     let mut picture = get(&desk, one["thumbnail"].as_str().expect("a link"));
     assert_eq!(picture.body_mut().read_to_vec().expect("bytes"), b"small");
 

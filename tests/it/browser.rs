@@ -103,6 +103,75 @@ impl Browser {
         }
     }
 
+    /// Presses a key, such as `j`, `?`, `Enter` or `ArrowLeft`.
+    pub fn key(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "Tab" => (9, ""),
+            "ArrowLeft" => (37, ""),
+            "ArrowRight" => (39, ""),
+            other => (0, other),
+        };
+        let press =
+            json!({"type": "keyDown", "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code});
+        self.call("Input.dispatchKeyEvent", press);
+        let lift = json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        self.call("Input.dispatchKeyEvent", lift);
+    }
+
+    /// Types into what has the focus.
+    pub fn type_text(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
+    }
+
+    /// Middle of the first element that `selector` names, once it is in view.
+    pub fn middle(&mut self, selector: &str) -> (f64, f64) {
+        let place = self.evaluate(&format!(
+            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+             const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()"
+        ));
+        (place[0].as_f64().expect("a number"), place[1].as_f64().expect("a number"))
+    }
+
+    fn mouse(&mut self, kind: &str, (x, y): (f64, f64), button: &str) {
+        let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": 1});
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    pub fn click(&mut self, selector: &str) {
+        let at = self.middle(selector);
+        self.drag(at, at);
+    }
+
+    /// Presses at one place and lets go at another.
+    pub fn drag(&mut self, from: (f64, f64), to: (f64, f64)) {
+        self.mouse("mouseMoved", from, "none");
+        self.mouse("mousePressed", from, "left");
+        if from != to {
+            self.mouse("mouseMoved", ((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0), "left");
+            self.mouse("mouseMoved", to, "left");
+        }
+        self.mouse("mouseReleased", to, "left");
+    }
+
+    /// Turns the wheel by so many pixels; negative is up.
+    pub fn wheel(&mut self, (x, y): (f64, f64), by: f64) {
+        let event = json!({"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": by});
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    /// Shows another view of the page.
+    pub fn visit(&mut self, hash: &str) {
+        self.evaluate(&format!("void (location.hash = {hash:?})"));
+    }
+
+    /// Text of the first element that `selector` names.
+    pub fn text(&mut self, selector: &str) -> String {
+        let found = self.evaluate(&format!("document.querySelector({selector:?})?.innerText ?? null"));
+        found.as_str().unwrap_or_else(|| panic!("{selector} is not there")).to_owned()
+    }
+
     /// What the window shows, as a PNG.
     pub fn screenshot(&mut self) -> Vec<u8> {
         use base64::Engine;

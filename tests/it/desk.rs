@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct FakeCameras {
     pub list: Mutex<Vec<CameraStatus>>,
     pub ready: AtomicBool,
+    /// Pictures are of now; else all are of one moment long ago.
+    pub moving: AtomicBool,
 }
 
 impl Cameras for FakeCameras {
@@ -32,7 +34,9 @@ impl Cameras for FakeCameras {
     fn picture(&self, camera: &str, max_width: u32) -> Option<Picture> {
         let status = self.get(camera).filter(|c| c.link == LinkState::Live)?;
         let width = max_width.min(status.stream.width);
-        Some(scene(width, width * 9 / 16))
+        let picture = scene(width, width * 9 / 16);
+        let moving = self.moving.load(Ordering::Relaxed);
+        Some(if moving { Picture { wall: Timestamp::now(), ..picture } } else { picture })
     }
 
     fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused> {
@@ -133,6 +137,7 @@ impl Desk {
                 camera("yard", LinkState::BackingOff, LearningState::Learning),
             ]),
             ready: AtomicBool::new(true),
+            moving: AtomicBool::new(false),
         });
         let store = Arc::new(Store::open(dir.path(), clock.clone()).expect("opened"));
         let bus = Arc::new(Bus::new(clock.clone()));

@@ -18,6 +18,7 @@ mod migrations;
 mod models;
 mod packets;
 mod page;
+mod page_views;
 mod program;
 mod python;
 mod provider;

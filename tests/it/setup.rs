@@ -10,7 +10,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// With the usual small tools and a new enough cargo; no apt, no compiler, no Python, no root.
+    /// With the usual small tools, a new enough cargo and Node.js; no apt, no compiler, no Python, no root.
     fn bare() -> Self {
         let machine = Self { dir: tempfile::tempdir().expect("a temporary folder") };
         for dir in ["bin", "scripts"] {
@@ -27,6 +27,8 @@ impl Machine {
         }
         machine
             .with("cargo", "echo 'cargo 1.97.0 (abc 2026-10-01)'")
+            .with("node", "echo v18.20.4")
+            .with("npm", "")
             .with("id", "echo 1000")
             .with("uname", "echo x86_64")
     }
@@ -169,6 +171,32 @@ fn weights_for_the_tests_that_cannot_be_fetched_are_no_secret() {
     );
     let left: Vec<_> = std::fs::read_dir(runtime).expect("a folder").flatten().collect();
     assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn node_is_looked_for_by_its_command_and_must_be_new_enough() {
+    let machine = || Machine::bare().debian().with("id", "echo 0").with_python();
+    let without = machine();
+    for command in ["node", "npm"] {
+        std::fs::remove_file(without.dir.path().join("bin").join(command)).expect("it was there");
+    }
+    assert_gave_up(&without.setup("run"), &["Node.js 18 or later with npm", "here is none"]);
+    assert!(without.read("apt.log").ends_with(" nodejs npm\n"), "{}", without.read("apt.log"));
+    // Whatever package it came from.
+    let other = machine().with("node", "echo v20.1.0");
+    assert_gave_up(&other.setup("run"), &["ONNX Runtime 1.31.1 cannot be fetched"]);
+    assert!(!other.read("apt.log").contains("nodejs"), "{}", other.read("apt.log"));
+    let old = machine().with("node", "echo v16.20.2");
+    assert_gave_up(&old.setup("run"), &["Node.js 18 or later with npm", "here is v16.20.2"]);
+    let by_hand = Machine::bare().with("node", "echo v16.20.2");
+    for what in ["run", "web"] {
+        assert_gave_up(&by_hand.setup(what), &["no apt-get", "Node.js 18 or later"]);
+    }
+    // The page alone needs nothing else.
+    assert!(Machine::bare().with("cargo", "exit 127").setup("web").status.success());
+    let page = machine().with("cargo", "exit 127");
+    assert!(page.setup("web").status.success());
+    assert_eq!(page.read("apt.log"), "");
 }
 
 /// A cargo script of this version.

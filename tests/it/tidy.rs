@@ -34,6 +34,8 @@ const WALLS: [(&str, &[&str]); 5] = [
 ];
 
 const LONGEST_FILE: usize = 600;
+/// Of the page's own files.
+const LONGEST_OF_PAGE: usize = 400;
 
 /// Every rule that `text`, at `path` below the checkout, breaks.
 fn violations(path: &str, text: &str) -> Vec<String> {
@@ -76,6 +78,35 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         }
         for later in later_rooms(room).filter(|later| names_room(code, later)) {
             violation(number, format!("{room} comes before {later} and may not import it"));
+        }
+    }
+    found
+}
+
+/// Every rule that a file of the page's sources breaks.
+fn page_violations(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let job = if path.ends_with(".css") { "/* " } else { "// " };
+    if !text.starts_with(job) {
+        found.push(format!("{path}:1: begins with no `{job}` line that says its job"));
+    }
+    let lines = text.lines().count();
+    if lines > LONGEST_OF_PAGE {
+        found.push(format!("{path}:{lines}: has {lines} lines; more than {LONGEST_OF_PAGE} want two files"));
+    }
+    for (number, line) in text.lines().enumerate() {
+        // What another site would be asked for; the names of formats are none.
+        let elsewhere = line.contains("://") && !line.contains("www.w3.org");
+        for (mark, here) in [
+            ("innerHTML", line.contains("innerHTML") || line.contains("dangerouslySet")),
+            ("an address elsewhere", elsewhere),
+            ("TODO", line.contains(concat!("TO", "DO"))),
+            ("console", line.contains("console.")),
+            ("any", [": any;", ": any)", ": any,", ": any =", "as any)"].iter().any(|a| line.contains(a))),
+        ] {
+            if here {
+                found.push(format!("{path}:{}: {mark} does not belong into the page", number + 1));
+            }
         }
     }
     found
@@ -156,6 +187,44 @@ fn every_source_file_keeps_the_house_rules() {
         broken.extend(violations(&name, &text));
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_of_the_page_keeps_its_rules() {
+    let mut sources = Vec::new();
+    for dir in ["web/src", "web/test"] {
+        for ending in [".ts", ".tsx", ".css"] {
+            files(&root().join(dir), ending, &mut sources);
+        }
+    }
+    assert!(sources.len() > 20, "only {} files found", sources.len());
+    let mut broken = Vec::new();
+    for path in sources {
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        let name = path.strip_prefix(root()).expect("below the checkout").display().to_string();
+        broken.extend(page_violations(&name, &text));
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    let ok = "// A job.\n";
+    for planted in
+        ["", "// A job.\ne.innerHTML = x;\n", "// A job.\nfetch('https://x');\n", "// A job.\nlet x: any;\n"]
+    {
+        assert_eq!(page_violations("web/src/x.ts", planted).len(), 1, "{planted}");
+    }
+    assert_eq!(page_violations("web/src/x.ts", &format!("{ok}{ok}")), Vec::<String>::new());
+    assert_eq!(page_violations("web/src/x.ts", &ok.repeat(LONGEST_OF_PAGE + 1)).len(), 1);
+}
+
+/// Which registry serves a machine is that machine's affair.
+#[test]
+fn the_page_names_no_registry() {
+    for file in ["web/package.json", "web/package-lock.json"] {
+        let text = std::fs::read_to_string(root().join(file)).expect(file);
+        for line in text.lines().filter(|line| line.contains("\"resolved\"")) {
+            assert!(line.contains("https://registry.npmjs.org/"), "{file}: {line}");
+        }
+    }
+    assert!(!root().join("web/.npmrc").exists());
 }
 
 #[test]

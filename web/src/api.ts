@@ -1,0 +1,88 @@
+// Asking the daemon: one function for every request, so that every failure is told in its own words.
+import { Cell } from "./cell";
+import type { Camera, ConfigCheck, Incident, IncidentPage, Label, Me, Timeline } from "./types";
+
+const PATIENCE = 8000;
+
+/** When the daemon last answered, in performance time. */
+export const reached = new Cell(0);
+/** Raised when an answer says that one must sign in. */
+export const locked = new Cell(false);
+
+export class Failure extends Error {
+  constructor(
+    readonly status: number,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), ...options });
+  } catch {
+    throw new Failure(0, "the daemon does not answer");
+  }
+  reached.set(performance.now());
+  if (!answer.ok) {
+    if (answer.status === 401) locked.set(true);
+    const problem = (await answer.json().catch(() => ({}))) as { detail?: string };
+    throw new Failure(answer.status, problem.detail ?? answer.statusText);
+  }
+  return answer;
+}
+
+async function read<T>(path: string, options?: RequestInit): Promise<T> {
+  return (await (await ask(path, options)).json()) as T;
+}
+
+function post<T>(path: string, body?: unknown): Promise<T> {
+  const json = { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  return read<T>(path, { method: "POST", ...(body === undefined ? {} : json) });
+}
+
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+/** `?a=1&b=2`, without what is not set. */
+export function query(values: Query): string {
+  const set = Object.entries(values).filter(([, v]) => v != null && v !== "");
+  const text = new URLSearchParams(set.map(([k, v]) => [k, String(v)])).toString();
+  return text && `?${text}`;
+}
+
+const at = encodeURIComponent;
+
+export const cameras = (): Promise<Camera[]> => read("/api/cameras");
+export const events = (filter: Query): Promise<IncidentPage> => read(`/api/events${query(filter)}`);
+export const event = (id: string): Promise<Incident> => read(`/api/events/${at(id)}`);
+export const review = (id: string, label: Label | null, note: string): Promise<Incident> =>
+  post(`/api/events/${at(id)}/review`, { label, note });
+export const scores = (camera: string, asked: Query): Promise<Timeline> =>
+  read(`/api/cameras/${at(camera)}/scores${query(asked)}`);
+export const learn = (camera: string, detector: string | null): Promise<Camera> =>
+  post(`/api/cameras/${at(camera)}/learn${query({ detector })}`);
+export const config = (): Promise<unknown> => read("/api/config");
+export const checkConfig = (text: string): Promise<ConfigCheck> =>
+  read("/api/config/check", { method: "POST", headers: { "content-type": "text/plain" }, body: text });
+export const logIn = (name: string, password: string): Promise<Response> =>
+  ask("/api/login", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ name, password }),
+  });
+export const logOut = (): Promise<Response> => ask("/api/logout", { method: "POST" });
+
+/** Who is asking; `null` where one must sign in first. */
+export async function me(): Promise<Me | null> {
+  try {
+    return await read<Me>("/api/me");
+  } catch (failure) {
+    if (failure instanceof Failure && failure.status === 401) return null;
+    // A daemon without users lets everybody do everything.
+    if (failure instanceof Failure && failure.status === 404)
+      return { name: null, role: "admin", cameras: null, login: false };
+    throw failure;
+  }
+}

@@ -1,0 +1,145 @@
+// One event: its picture with the map, its clip, why it was raised, and what people say of it.
+import { useEffect, useState } from "preact/hooks";
+import * as api from "../api";
+import { useCell } from "../cell";
+import { duration, lasted, made, number, rarity } from "../format";
+import { useAsked, useKeys } from "../hooks";
+import { onAlert } from "../live";
+import { newest } from "../parts/alert";
+import { Chip } from "../parts/chip";
+import { Clip } from "../parts/clip";
+import { Facts } from "../parts/facts";
+import { Overlay } from "../parts/overlay";
+import { ReviewForm, giveReview } from "../parts/review";
+import { Time } from "../parts/time";
+import { go, href } from "../router";
+import { leafed, may } from "../state";
+import type { Incident, Label } from "../types";
+
+export function EventView({ id }: { id: string }) {
+  const [asked, again] = useAsked(() => api.event(id), [id]);
+  const [event, set] = useState<Incident | null>(null);
+  useEffect(() => set(asked.data), [asked.data]);
+  useEffect(() => {
+    const act = (news: Incident): void => void (news.id === id && again());
+    onAlert.add(act);
+    return () => void onAlert.delete(act);
+  }, [id]);
+  if (event?.id === id) return <Shown event={event} onReview={(now) => set({ ...event, review: now.review ?? null })} />;
+  return asked.problem ? <p class="problem">{asked.problem}</p> : <p class="empty">Looking…</p>;
+}
+
+function Shown({ event, onReview }: { event: Incident; onReview: (event: Incident) => void }) {
+  const [map, setMap] = useState(true);
+  const ids = useCell(leafed);
+  const at = ids.indexOf(event.id);
+  const [newer, older] = [at > 0 ? ids[at - 1] : undefined, at >= 0 ? ids[at + 1] : undefined];
+  const give = (label: Label): void =>
+    void giveReview(event, label, event.review?.note ?? "").then((now) => now && onReview(now));
+  useKeys({
+    j: () => older && go(href(["events", older])),
+    k: () => newer && go(href(["events", newer])),
+    t: () => give("true_alarm"),
+    f: () => give("false_alarm"),
+    u: () => give("unsure"),
+    n: () => document.getElementById("note")?.focus(),
+    m: () => setMap((on) => !on),
+    Escape: ({ target }) =>
+      target instanceof HTMLTextAreaElement ? target.blur() : history.length > 1 ? history.back() : go(href(["events"])),
+  });
+  const picture = newest(event, "snapshot");
+  return (
+    <article id="event" aria-labelledby="event-title">
+      <nav class="line" aria-label="events">
+        <a href={href(["events"])}>All events</a>
+        {newer && (
+          <a href={href(["events", newer])}>
+            Newer <kbd>k</kbd>
+          </a>
+        )}
+        {older && (
+          <a href={href(["events", older])}>
+            Older <kbd>j</kbd>
+          </a>
+        )}
+      </nav>
+      <h2 id="event-title" class="title">
+        {event.camera}, <Time at={event.start_time} /> <Chip of={event.severity} />
+        {event.review?.label && <Chip of={event.review.label} />}
+      </h2>
+      <div class="event">
+        <div class="media">
+          {picture ? (
+            <div class="stack still">
+              <img
+                id="snapshot"
+                src={`${picture}&map=false`}
+                alt={`snapshot of ${event.camera}`}
+              />
+              {map && event.map && <Overlay map={event.map} limit={event.threshold} />}
+            </div>
+          ) : (
+            <p class="empty">There is no picture of it.</p>
+          )}
+          {(picture || event.clip) && event.map && (
+            <label class="inline">
+              <input id="map" type="checkbox" checked={map} onChange={(e) => setMap(e.currentTarget.checked)} /> Map of
+              unusual regions <kbd>m</kbd>
+            </label>
+          )}
+          {event.clip && <Clip event={event} map={map} />}
+        </div>
+        <div class="about">
+          {may("operator") && <ReviewForm event={event} onReview={onReview} />}
+          <Why event={event} />
+          <p>
+            <a href={aroundOf(event)}>On the timeline</a>
+          </p>
+        </div>
+      </div>
+    </article>
+  );
+}
+
+/** The timeline with the event in its middle. */
+function aroundOf(event: Incident): string {
+  const begin = Date.parse(event.start_time);
+  const long = Math.max(600, 4 * ((Date.parse(event.end_time ?? event.last_time) - begin) / 1000));
+  const end = new Date(Math.min(Date.now(), begin + long * 700)).toISOString();
+  return href(["timeline"], { camera: event.camera, detector: event.detector, span: String(Math.round(long)), end });
+}
+
+function Why({ event }: { event: Incident }) {
+  const { first, last } = event.segments;
+  return (
+    <section aria-labelledby="why-title">
+      <h3 id="why-title">Why</h3>
+      {event.factors.length > 0 && (
+        <ul class="reasons">
+          {event.factors.map((f) => (
+            <li key={f.factor}>{f.text}</li>
+          ))}
+        </ul>
+      )}
+      <Facts
+        wide
+        of={[
+          ["Highest score", number(event.top_score)],
+          ["Threshold in force", `${number(event.threshold)} = ${made(event)}`],
+          ["Rarity", rarity(event.probability)],
+          ["Severity", event.severity],
+          ["Began", <Time at={event.start_time} />],
+          ["Lasted", event.end_time ? lasted(event.start_time, event.end_time) : `goes on, last seen ${ago(event)}`],
+          ["Strangest regions", event.top_regions.map((r) => `row ${r.row + 1}, column ${r.column + 1}`).join("; ")],
+          ["Detector", event.detector],
+          ["Scorer", event.scorer],
+          ["Segments", `${first} to ${last}`],
+          ["Model", <span class="hash">{`${event.model.name} ${event.model.sha256}`}</span>],
+          ["Event", <span class="hash">{event.id}</span>],
+        ]}
+      />
+    </section>
+  );
+}
+
+const ago = (event: Incident): string => `${duration((Date.now() - Date.parse(event.last_time)) / 1000)} ago`;
