@@ -4,7 +4,7 @@
 //! (`tests/it/tidy.rs` keeps it so):
 //!
 //! ```text
-//! camera -> frame -> segment -> features -> score -> threshold -> alert -> store -> api
+//! camera -> frame -> segment -> features -> score -> threshold -> alert -> store -> api, sink
 //! ```
 
 // What every room may use.
@@ -24,6 +24,7 @@ pub mod train; // Features -> a scorer, learned in place and written as ONNX
 pub mod alert; // Verdict -> Event: open, update, close; the picture with the map
 pub mod store; // events, score timeline and pictures on disk
 pub mod api; // HTTP, server-sent events, the page
+pub mod sink; // what is in the outbox, delivered: webhook, MQTT, JSON lines, e-mail
 
 // What puts the rooms together.
 pub mod daemon; // lanes, workers, supervision, start and stop

@@ -1,5 +1,6 @@
 //! HTTP: the API, server-sent events, the metrics endpoint and the live page.
 
+mod announce;
 mod bus;
 mod calibration;
 mod dto;
@@ -8,10 +9,13 @@ mod page;
 mod problem;
 mod routes;
 mod serve;
+mod sinks;
 mod stream;
 
+pub use announce::{CameraState, announce_camera, announce_event};
 pub use bus::Bus;
 pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
+pub use sinks::{SinkState, SinkStatus, Sinks};
 
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};

@@ -9,6 +9,7 @@ use super::guard::{Guard, guard};
 use super::page;
 use super::problem::Problem;
 use super::serve::Shared;
+use super::sinks;
 use super::stream::stream;
 use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
 use crate::alert::{self, Change};
@@ -35,7 +36,7 @@ const DEFAULT_TIMELINE: Duration = Duration::from_secs(3600);
 /// Tells when a picture was taken.
 const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
 
-type Api = State<Arc<Shared>>;
+pub(super) type Api = State<Arc<Shared>>;
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
 pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
@@ -57,6 +58,9 @@ pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
         .route("/api/events/{id}/thumbnail.jpg", get(thumbnail))
         .route("/api/events/{id}/review", post(review))
         .route("/api/stream", get(stream))
+        .route("/api/sinks", get(sinks::sinks))
+        .route("/api/sinks/{name}/dead", get(sinks::dead))
+        .route("/api/sinks/{name}/dead/retry", post(sinks::retry))
         .route("/api/config", get(config))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -291,7 +295,7 @@ async fn config(State(api): Api) -> Json<serde_json::Value> {
 }
 
 /// Runs what reads the disk or works for long beside the server's own threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {

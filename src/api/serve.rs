@@ -1,7 +1,7 @@
 //! The server: bound from plain threads, running on its own, stopped by dropping its handle.
 
 use super::guard::Guard;
-use super::{Bus, Cameras, routes};
+use super::{Bus, Cameras, Sinks, routes};
 use crate::base::Clock;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -26,6 +26,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Parts {
     pub cameras: Arc<dyn Cameras>,
+    pub sinks: Arc<dyn Sinks>,
     pub store: Arc<Store>,
     pub bus: Arc<Bus>,
     pub metrics: Arc<Metrics>,

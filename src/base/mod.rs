@@ -1,11 +1,14 @@
-//! What every room may use: the clock, names, closed sets of named things, whole files.
+//! What every room may use: the clock, waits between attempts, names, closed sets of named things, whole files, templates.
 
+mod backoff;
 mod choice;
 mod clock;
 mod file;
 mod name;
 mod rate;
+mod template;
 
+pub use backoff::Backoff;
 pub use choice::Choice;
 pub(crate) use choice::choices;
 pub use clock::{Clock, SimClock, SystemClock};
@@ -13,3 +16,4 @@ pub use file::write_atomically;
 pub use jiff::Timestamp;
 pub use name::{CameraName, DetectorName};
 pub use rate::{Per, Rate};
+pub use template::Template;

@@ -1,5 +1,7 @@
 //! From the configuration as written to what it means: every rule that one key alone cannot show.
 
+mod sink;
+
 use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Raw, RawCamera, Section};
@@ -32,7 +34,10 @@ pub fn check(raw: &Raw, around: &Surroundings, report: &mut Report) -> Config {
     let cameras: Vec<Camera> =
         raw.cameras.iter().map(|camera| check.camera(camera, &runtime.pipelines)).collect();
     check.unique_names(raw.cameras.iter().map(|raw| &raw.camera), "camera");
-    Config { http: check.http(&raw.http), store: check.store(&raw.store), runtime, cameras }
+    let names: Vec<_> = cameras.iter().map(|camera| camera.name.clone()).collect();
+    let sinks = raw.sinks.iter().filter_map(|sink| check.sink(sink, &names)).collect();
+    check.unique_names(&raw.sinks, "sink");
+    Config { http: check.http(&raw.http), store: check.store(&raw.store), runtime, cameras, sinks }
 }
 
 struct Check<'a, 'r> {
@@ -154,6 +159,7 @@ impl Check<'_, '_> {
             name: camera.find::<String>("name").unwrap_or_default().into(),
             source,
             stall_after: camera.get("stall_after"),
+            hold: camera.get("hold"),
             fusion: self.fusion(camera, &raw.detectors),
             detectors: self.detectors(camera, &raw.detectors),
         }
@@ -319,9 +325,9 @@ impl Check<'_, '_> {
         let written: String = camera.find(key)?;
         match expand(&written, self.around.env) {
             Ok(value) => {
-                if key == "password" && value == written && self.around.world_readable {
-                    let message = "a password in a file that every user of this machine can read";
-                    let remedy = "chmod 600 the file, or use password_file or \"${NAME}\"";
+                if key != "user" && value == written && self.around.world_readable {
+                    let message = format!("a {key} in a file that every user of this machine can read");
+                    let remedy = format!("chmod 600 the file, or use {key}_file or \"${{NAME}}\"");
                     self.warn(camera, key, message, remedy);
                 }
                 Some(value)
@@ -333,14 +339,19 @@ impl Check<'_, '_> {
         }
     }
 
-    /// From `password`, or from the first line of `password_file`; a bare name is looked for among the
-    /// credentials that systemd passes on first.
+    /// From `password`, or from the first line of `password_file`.
     fn password(&mut self, camera: &Section) -> Option<String> {
-        let Some(name) = camera.find::<String>("password_file") else {
-            return self.secret(camera, "password");
+        self.secret_of(camera, "password", "password_file")
+    }
+
+    /// From `key`, or from the first line of the file that `key_file` names; a bare name is looked for among the
+    /// credentials that systemd passes on first.
+    fn secret_of(&mut self, section: &Section, key: &str, key_file: &str) -> Option<String> {
+        let Some(name) = section.find::<String>(key_file) else {
+            return self.secret(section, key);
         };
-        if camera.has("password") {
-            self.problem(camera, "password", "given beside password_file", "remove one of the two");
+        if section.has(key) {
+            self.problem(section, key, format!("given beside {key_file}"), "remove one of the two");
         }
         let credentials = (self.around.env)("CREDENTIALS_DIRECTORY").filter(|_| !name.contains('/'));
         let passed = credentials.map(|dir| Path::new(&dir).join(&name)).filter(|path| path.is_file());
@@ -352,9 +363,10 @@ impl Check<'_, '_> {
             },
             Err(error) => format!("cannot read {}: {error}", path.display()),
         };
-        let remedy = "put the password on its first line, readable by the daemon; under systemd, \
-                      LoadCredential= brings it";
-        self.problem(camera, "password_file", problem, remedy);
+        let remedy = format!(
+            "put the {key} on its first line, readable by the daemon; under systemd, LoadCredential= brings it"
+        );
+        self.problem(section, key_file, problem, remedy);
         None
     }
 
@@ -447,8 +459,9 @@ impl Check<'_, '_> {
 pub const FUSED: &str = "fused";
 
 /// Keys whose values are quoted in messages of this file.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 11] = [
     "dir",
+    "path",
     "onnxruntime",
     "pipelines",
     "name",

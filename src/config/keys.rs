@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{Provider, Sampler};
+use super::{Grade, Provider, Sampler, SinkKind};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -24,6 +24,12 @@ pub enum Kind {
     Duration(Duration, Duration),
     /// A duration or `"never"`.
     DurationOrNever(Duration, Duration),
+    /// Text of several lines with places to fill in.
+    Template,
+    /// A list of names.
+    Names,
+    /// A list of some of these.
+    Choices(&'static [&'static str]),
     /// `"1/day"` and the like, or `"none"`.
     RateOrNone,
     /// An IP address and a port.
@@ -130,12 +136,49 @@ pub const CAMERA: &[Key] = &[
     key("real_time", Kind::Flag, Default::Is("true")),
     key("seed", Kind::Integer(0, i64::MAX as u64), Default::Is("1")),
     key("stall_after", Kind::Duration(Duration::from_millis(500), HOUR), Default::Is("\"5s\"")),
+    key("hold", Kind::Duration(Duration::ZERO, DAY), Default::Is("\"10s\"")),
     key("fusion", Kind::Choice(&["none", "min", "fisher"]), Default::Is("\"none\"")),
 ];
 
-/// The tables with their names, in the manual's order; `camera` is an array of tables.
-pub const TABLES: &[(&str, &[Key])] =
-    &[("http", HTTP), ("store", STORE), ("runtime", RUNTIME), ("detector", DETECTOR), ("camera", CAMERA)];
+/// `[[sink]]`
+pub const SINK: &[Key] = &[
+    key("name", Kind::Name, Default::Required("\"log\"")),
+    key("kind", Kind::Choice(&SinkKind::NAMES), Default::Required("\"jsonl\"")),
+    key("cameras", Kind::Names, Default::Nothing("[\"gate\"]")),
+    key("min_severity", Kind::Choice(&Grade::NAMES), Default::Is("\"low\"")),
+    key(
+        "changes",
+        Kind::Choices(&["new", "update", "end"]),
+        Default::Depends("[\"new\", \"update\", \"end\"]"),
+    ),
+    key("camera_states", Kind::Flag, Default::Is("true")),
+    key("give_up_after", Kind::Duration(seconds(60), seconds(7 * 86_400)), Default::Is("\"1d\"")),
+    key("url", Kind::Secret, Default::Nothing("\"https://example.org/alerts\"")),
+    key("secret", Kind::Secret, Default::Nothing("\"${HOOK_SECRET}\"")),
+    key("secret_file", Kind::Path, Default::Nothing("\"hook.secret\"")),
+    key("token", Kind::Secret, Default::Nothing("\"${HOOK_TOKEN}\"")),
+    key("token_file", Kind::Path, Default::Nothing("\"hook.token\"")),
+    key("user", Kind::Secret, Default::Nothing("\"sigmawatch\"")),
+    key("password", Kind::Secret, Default::Nothing("\"${SINK_PASSWORD}\"")),
+    key("password_file", Kind::Path, Default::Nothing("\"sink.password\"")),
+    key("template", Kind::Template, Default::Nothing("'{\"text\": {{ text | tojson }}}'")),
+    key("content_type", Kind::Text, Default::Is("\"application/json\"")),
+    key("timeout", Kind::Duration(seconds(1), seconds(300)), Default::Is("\"10s\"")),
+    key("ca_file", Kind::Path, Default::Nothing("\"ca.pem\"")),
+    key("path", Kind::Path, Default::Nothing("\"alerts.jsonl\"")),
+    key("max_size", Kind::Integer(1, 10_240), Default::Is("64")),
+    key("keep_files", Kind::Integer(0, 100), Default::Is("5")),
+];
+
+/// The tables with their names, in the manual's order; `camera` and `sink` are arrays of tables.
+pub const TABLES: &[(&str, &[Key])] = &[
+    ("http", HTTP),
+    ("store", STORE),
+    ("runtime", RUNTIME),
+    ("detector", DETECTOR),
+    ("camera", CAMERA),
+    ("sink", SINK),
+];
 
 #[cfg(test)]
 mod tests {
@@ -147,8 +190,9 @@ mod tests {
         let mut table = "";
         let mut found = Vec::new();
         for line in manual.lines() {
-            if line.starts_with('[') {
-                table = line.trim_matches(['[', ']']);
+            // A list of tables that is empty by default is commented out with its header.
+            if let Some(header) = line.strip_prefix("# ").unwrap_or(line).strip_prefix('[') {
+                table = header.trim_matches(['[', ']']);
             }
             let (line, commented) = line.strip_prefix("# ").map_or((line, false), |line| (line, true));
             if let Some((name, value)) = line.split_once(" = ")
@@ -225,7 +269,7 @@ mod tests {
         let uncommented: Vec<&str> = manual
             .lines()
             .map(|line| match line.strip_prefix("# ") {
-                Some(key) if documented(line).len() == 1 => key,
+                Some(key) if documented(line).len() == 1 || key.starts_with("[[") => key,
                 _ => line,
             })
             .collect();

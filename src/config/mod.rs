@@ -9,6 +9,8 @@ mod method;
 mod problem;
 mod provider;
 mod raw;
+mod sample;
+mod sink;
 mod units;
 mod view;
 
@@ -19,6 +21,8 @@ pub use location::redacted as redacted_location;
 pub use method::{Method, Sampler};
 pub use problem::{Invalid, Problem};
 pub use provider::Provider;
+pub use sample::{sample_alert, sample_camera_state};
+pub use sink::{Grade, Jsonl, Secret, Sink, SinkKind, To, Wants, Webhook};
 pub use units::{format_duration, parse_duration};
 
 use crate::base::{CameraName, DetectorName, Rate, choices};
@@ -33,6 +37,7 @@ pub struct Config {
     pub store: Store,
     pub runtime: Runtime,
     pub cameras: Vec<Camera>,
+    pub sinks: Vec<Sink>,
 }
 
 /// The HTTP server.
@@ -74,6 +79,8 @@ pub struct Camera {
     pub source: Source,
     /// Silence of a live source for this long is a stall.
     pub stall_after: Duration,
+    /// A state is told only once it has lasted this long.
+    pub hold: Duration,
     /// One at least.
     pub detectors: Vec<Detector>,
     pub fusion: Fusion,

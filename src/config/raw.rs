@@ -23,6 +23,7 @@ pub enum Value {
     /// `None` is `"none"`.
     Rate(Option<Rate>),
     Address(SocketAddr),
+    List(Vec<String>),
 }
 
 /// A table as written, with the defaults of the keys that it leaves out.
@@ -45,6 +46,7 @@ pub struct Raw {
     pub store: Section,
     pub runtime: Section,
     pub cameras: Vec<RawCamera>,
+    pub sinks: Vec<Section>,
     /// Not even TOML: what there is of it has been read, but it proves nothing about the rest.
     pub broken: bool,
 }
@@ -53,7 +55,7 @@ impl Raw {
     /// Full name and byte offset of every key that the file gives.
     pub fn places(&self) -> impl Iterator<Item = (String, usize)> {
         let cameras = self.cameras.iter().flat_map(|raw| std::iter::once(&raw.camera).chain(&raw.detectors));
-        let sections = [&self.http, &self.store, &self.runtime].into_iter().chain(cameras);
+        let sections = [&self.http, &self.store, &self.runtime].into_iter().chain(cameras).chain(&self.sinks);
         sections.flat_map(|section| {
             section.values.iter().filter_map(|(name, (_, at))| Some((section.key(name), (*at)?)))
         })
@@ -110,7 +112,33 @@ fn tables(text: &str, root: &DeTable, broken: bool, report: &mut Report) -> Raw 
     let (http, store) = (section("http", keys::HTTP), section("store", keys::STORE));
     let (runtime, detector) = (section("runtime", keys::RUNTIME), section("detector", keys::DETECTOR));
     let cameras = root.get("camera").map_or(Vec::new(), |value| cameras(text, value, &detector, report));
-    Raw { http, store, runtime, cameras, broken }
+    let sinks = root.get("sink").map_or(Vec::new(), |value| list(text, value, "sink", keys::SINK, report));
+    Raw { http, store, runtime, cameras, sinks, broken }
+}
+
+/// A list of tables `[[what]]`, each called by its name where it has a good one.
+fn list(
+    text: &str,
+    value: &Spanned<DeValue>,
+    what: &str,
+    keys: &'static [Key],
+    report: &mut Report,
+) -> Vec<Section> {
+    let Some(array) = value.get_ref().as_array() else {
+        let problem = Problem::new(what, "not a list", format!("begin each {what} with [[{what}]]"));
+        report.problem(Some(value.span().start), problem);
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (index, value) in array.iter().enumerate() {
+        let Some(table) = table(what, value, report) else { continue };
+        let name = match table.get("name").and_then(|name| name.get_ref().as_str()) {
+            Some(name) if is_name(name) => format!("{what}.{name}"),
+            _ => format!("{what}[{}]", index + 1),
+        };
+        found.push(Section::read(text, name, Some((table, value.span().start)), keys, report));
+    }
+    found
 }
 
 fn cameras(text: &str, value: &Spanned<DeValue>, base: &Section, report: &mut Report) -> Vec<RawCamera> {
@@ -247,6 +275,11 @@ impl Section {
         self.values.get(name)?.1
     }
 
+    /// The keys that the file gives values that can be used.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> {
+        self.values.iter().filter(|(_, (_, at))| at.is_some()).map(|(name, _)| *name)
+    }
+
     /// The key was given, though perhaps not a value that can be used.
     pub fn has(&self, name: &str) -> bool {
         self.place(name).is_some() || self.bad.contains(&name)
@@ -288,7 +321,7 @@ macro_rules! from_value {
 
 from_value! {
     String, Text; bool, Flag; u64, Integer; f64, Number; Option<Duration>, Duration; Option<Rate>, Rate;
-    SocketAddr, Address;
+    SocketAddr, Address; Vec<String>, List;
 }
 
 impl FromValue for Duration {
@@ -326,6 +359,20 @@ fn value_of(kind: Kind, value: &DeValue) -> Result<Value, String> {
                 _ => outside(),
             }
         }
+        Kind::Names | Kind::Choices(_) => {
+            let Some(items) = value.as_array() else { return wanted("a list, such as [\"a\", \"b\"],") };
+            let item = match kind {
+                Kind::Choices(choices) => Kind::Choice(choices),
+                _ => Kind::Name,
+            };
+            let mut list = Vec::new();
+            for written in items {
+                let Some(text) = written.get_ref().as_str() else { return wanted("a list of strings") };
+                text_value(item, text)?;
+                list.push(text.to_owned());
+            }
+            Ok(Value::List(list))
+        }
         _ => value.as_str().map_or_else(|| wanted("a string (in quotes)"), |text| text_value(kind, text)),
     }
 }
@@ -351,6 +398,7 @@ fn text_value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Choice(choices) if !choices.contains(&text) => Err("not one of the choices".into()),
         Kind::Name if !is_name(text) => Err("not a name".into()),
         _ if text.is_empty() => Err("empty".into()),
+        Kind::Template => Ok(Value::Text(text.to_string())),
         _ if text.contains(char::is_control) => Err("holds a control character".into()),
         _ => Ok(Value::Text(text.to_string())),
     }
@@ -360,10 +408,12 @@ fn text_value(kind: Kind, text: &str) -> Result<Value, String> {
 pub fn allowed(kind: Kind) -> String {
     let range = |min, max| format!("from {} to {}", format_duration(min), format_duration(max));
     match kind {
-        Kind::Text | Kind::Secret | Kind::Location => "text in quotes".into(),
+        Kind::Text | Kind::Secret | Kind::Location | Kind::Template => "text in quotes".into(),
         Kind::Path => "a path in quotes".into(),
         Kind::Name => "1 to 64 of a-z, 0-9, \"-\" and \"_\"".into(),
         Kind::Choice(choices) => choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", "),
+        Kind::Names => format!("a list in [ ], each {}", allowed(Kind::Name)),
+        Kind::Choices(choices) => format!("a list in [ ] of {}", allowed(Kind::Choice(choices))),
         Kind::Flag => "true, false".into(),
         Kind::Integer(min, max) => format!("a whole number from {min} to {max}"),
         Kind::Number(min, max) => format!("a number from {min} to {max}"),

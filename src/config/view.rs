@@ -2,7 +2,7 @@
 
 use super::location::redacted;
 use super::units::format_duration;
-use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Source, Transport};
+use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, Transport};
 use serde_json::{Value, json};
 
 impl Config {
@@ -18,6 +18,7 @@ impl Config {
                 "workers": self.runtime.workers,
             },
             "camera": self.cameras.iter().map(camera).collect::<Vec<_>>(),
+            "sink": self.sinks.iter().map(sink).collect::<Vec<_>>(),
         })
     }
 }
@@ -40,12 +41,45 @@ fn camera(camera: &Camera) -> Value {
         }),
     };
     view["name"] = json!(&*camera.name);
+    view["hold"] = json!(format_duration(camera.hold));
     view["stall_after"] = json!(format_duration(camera.stall_after));
     view["detector"] = camera.detectors.iter().map(detector).collect();
     view["fusion"] = match camera.fusion {
         Fusion::None => json!("none"),
         Fusion::All(rule) => json!(rule),
     };
+    view
+}
+
+fn sink(sink: &Sink) -> Value {
+    let wants = &sink.wants;
+    let changes = [("new", wants.new), ("update", wants.update), ("end", wants.end)];
+    let masked = |secret: &Option<Secret>| secret.as_ref().map(|_| "***");
+    let mut view = match &sink.to {
+        To::Webhook(hook) => json!({
+            "url": format!("{}/***", hook.host()),
+            "secret": masked(&hook.secret),
+            "token": masked(&hook.token),
+            "user": masked(&hook.user),
+            "password": masked(&hook.password),
+            "template": hook.template.as_ref().map(|_| "(given)"),
+            "content_type": hook.content_type,
+            "timeout": format_duration(hook.timeout),
+            "ca_file": hook.ca.as_ref().map(|_| "(given)"),
+        }),
+        To::Jsonl(file) => json!({
+            "path": file.path,
+            "max_size": file.max_size >> 20,
+            "keep_files": file.keep_files,
+        }),
+    };
+    view["name"] = json!(sink.name);
+    view["kind"] = json!(sink.to.kind());
+    view["cameras"] = json!(wants.cameras);
+    view["min_severity"] = json!(wants.min_severity);
+    view["changes"] = changes.iter().filter(|(_, wanted)| *wanted).map(|(change, _)| json!(change)).collect();
+    view["camera_states"] = json!(wants.camera_states);
+    view["give_up_after"] = json!(format_duration(sink.give_up_after));
     view
 }
 

@@ -59,6 +59,8 @@ pub struct Facts {
     pub link: LinkState,
     /// Why there are no frames.
     pub link_problem: Option<String>,
+    /// The last connection was lost because pictures stopped coming.
+    pub frozen: bool,
     pub stream: StreamInfo,
     pub pictures: Option<Arc<dyn PictureTap>>,
     /// What clips are cut from; of the newest stream.
@@ -93,6 +95,7 @@ impl Facts {
         Self {
             link: LinkState::Connecting,
             link_problem: None,
+            frozen: false,
             stream: StreamInfo::default(),
             pictures: None,
             packets: None,

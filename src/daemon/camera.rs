@@ -61,6 +61,7 @@ impl CameraThread {
                     facts.pictures = Some(pictures);
                     facts.packets = packets;
                     facts.link_problem = None;
+                    facts.frozen = false;
                 });
                 self.enter(LinkState::Live, None);
             }
@@ -69,7 +70,10 @@ impl CameraThread {
             LinkEvent::Lost { error } => {
                 tracing::warn!(camera = %self.name, "lost: {error}");
                 self.metrics.reconnect(error.kind.into());
-                self.board.with(self.camera, |facts| facts.reconnects += 1);
+                self.board.with(self.camera, |facts| {
+                    facts.reconnects += 1;
+                    facts.frozen = error.kind == SourceErrorKind::Stalled;
+                });
                 let state = match error.kind {
                     SourceErrorKind::Stalled => LinkState::Stalled,
                     _ => LinkState::BackingOff,

@@ -12,14 +12,14 @@ use super::life::{Life, incident};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
 use crate::alert::{Change, Event, Map, ModelRef, Observation, Report, Tracker, snapshot};
-use crate::api::{Bus, LearningState};
+use crate::api::{Bus, LearningState, announce_event};
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
 use crate::store::{EventFilter, FeatureRing, ScoreRow, Store, StoreError};
-use crate::telemetry::{DetectorMetrics, Metrics, SkipReason, Stage};
+use crate::telemetry::{Delivery, DetectorMetrics, Metrics, SkipReason, Stage};
 use crate::threshold::{Tail, Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
@@ -442,15 +442,15 @@ impl Desk {
 
     fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
         let _in_order = self.store.in_order();
-        let kept = self.store.put_event(event);
-        self.metrics.delivery(crate::telemetry::Sink::Store, kept.is_ok());
+        let kept = self.store.announce_event(event, announce_event(change, event).as_ref());
+        self.metrics.delivery("store", if kept.is_ok() { Delivery::Ok } else { Delivery::Failed }, 1);
         if let Err(error) = &kept {
             // An alert that cannot be kept is still worth telling.
             self.store_problem(detector, error);
         }
         let event = Event { review: kept.unwrap_or_default(), ..event.clone() };
         self.bus.alert(change, &event);
-        self.metrics.delivery(crate::telemetry::Sink::Stream, true);
+        self.metrics.delivery("stream", Delivery::Ok, 1);
     }
 
     fn store_problem(&self, detector: usize, error: &StoreError) {

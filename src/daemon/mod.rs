@@ -25,12 +25,15 @@ mod pulse;
 mod scoring;
 mod setup;
 mod stop;
+mod telling;
 
 pub use stop::Stop;
 
+use crate::alert::Change;
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::sink::Posts;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue};
 use crate::{api, frame};
@@ -63,7 +66,8 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let metrics = Arc::new(Metrics::new());
     let store = Arc::new(Store::open(&config.store.dir, clock.clone())?);
-    for event in store.close_open_events()? {
+    let over = |event: &crate::alert::Event| api::announce_event(Change::End, event);
+    for event in store.close_open_events(over)? {
         tracing::info!(camera = %event.camera, event = %event.id, "closed an event that the last run left open");
     }
     let plan = Plan::of(config)?;
@@ -80,6 +84,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
 
+    let posts = Arc::new(Posts::start(&config.sinks, store.clone(), metrics.clone(), clock.clone())?);
     // Downstream first, so that no stage ever speaks to nobody.
     let (to_desk, at_desk) = lane::lane(Queue::Scores, LANE, &metrics);
     let (to_scoring, at_scoring) = lane::lane(Queue::Features, LANE, &metrics);
@@ -138,6 +143,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         config.http.listen,
         api::Parts {
             cameras: board.clone(),
+            sinks: posts.clone(),
             store: store.clone(),
             bus: bus.clone(),
             metrics: metrics.clone(),
@@ -166,6 +172,18 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         };
         cameras.push(spawn(&format!("cam-{}", camera.name), move || thread.run(source))?);
     }
+    let mut told = store.told_states()?;
+    let holds = (config.cameras.iter())
+        .map(|camera| telling::Hold::new(camera.name.clone(), camera.hold, told.remove(&camera.name)));
+    let telling = telling::Telling {
+        board: board.clone(),
+        store: store.clone(),
+        posts: posts.clone(),
+        clock: clock.clone(),
+        stop: stop.clone(),
+        holds: holds.collect(),
+    };
+    let telling = spawn("telling", move || telling.run())?;
     board.set_ready();
     notify(&[sd_notify::NotifyState::Ready]);
     started(server.addr);
@@ -178,7 +196,8 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     join(cameras);
     sources_done.store(true, Ordering::Relaxed);
     join(workers);
-    join([scoring, desk, learner]);
+    join([scoring, desk, learner, telling]);
+    posts.stop();
     drop(server);
     drop(last_exit);
     tracing::info!("stopped");

@@ -3,8 +3,7 @@
 use super::{
     Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, SourceErrorKind, Stream, StreamInfo,
 };
-use crate::base::Clock;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use crate::base::{Backoff, Clock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -75,9 +74,7 @@ enum Step {
 struct Machine {
     live: bool,
     stall_after: Duration,
-    rng: StdRng,
-    /// Failures in a row.
-    failures: u32,
+    backoff: Backoff,
     /// Start of this attempt, until its first frame.
     connecting: Option<Duration>,
     live_since: Duration,
@@ -89,8 +86,7 @@ impl Machine {
         Self {
             live,
             stall_after,
-            rng: StdRng::seed_from_u64(seed),
-            failures: 0,
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, seed),
             connecting: None,
             live_since: Duration::ZERO,
             last_frame: Duration::ZERO,
@@ -134,12 +130,9 @@ impl Machine {
 
     fn lost(&mut self, error: SourceError, now: Duration) -> Step {
         if self.connecting.take().is_none() && now.saturating_sub(self.live_since) >= PROVEN {
-            self.failures = 0;
+            self.backoff.reset();
         }
-        // Half of the wait is chance, so that cameras that failed together do not come back together.
-        let full = FIRST_WAIT.saturating_mul(1 << self.failures.min(16)).min(LONGEST_WAIT);
-        self.failures += 1;
-        Step::Lost { error, wait: full.mul_f64(self.rng.random_range(0.5..=1.0)) }
+        Step::Lost { error, wait: self.backoff.failed() }
     }
 }
 

@@ -62,6 +62,35 @@ const MIGRATIONS: &[&str] = &[
         by_whom TEXT
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- What is to be told, and to whom it has been.
+    CREATE TABLE outbox (
+        seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_us  INTEGER NOT NULL,
+        about    TEXT NOT NULL,
+        subject  TEXT NOT NULL,
+        camera   TEXT NOT NULL,
+        severity INTEGER,
+        body     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_by_time ON outbox (time_us);
+    CREATE TABLE sinks (name TEXT PRIMARY KEY, passed INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE dead_letters (
+        sink     TEXT NOT NULL,
+        seq      INTEGER NOT NULL,
+        time_us  INTEGER NOT NULL,
+        about    TEXT NOT NULL,
+        subject  TEXT NOT NULL,
+        camera   TEXT NOT NULL,
+        severity INTEGER,
+        body     TEXT NOT NULL,
+        died_us  INTEGER NOT NULL,
+        why      TEXT NOT NULL,
+        again    INTEGER NOT NULL,                -- 1: to be tried once more
+        PRIMARY KEY (sink, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE told_states (camera TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Version of the layout that this program writes.

@@ -1,12 +1,13 @@
 //! Events in the database: written at each change, read newest first in pages.
 
 use super::database::Durable;
+use super::outbox::{Announcement, post};
 use super::reviews::decode_review;
 use super::{Store, StoreError};
 use crate::alert::{Event, Label, Review};
 use crate::base::{CameraName, Timestamp};
 use rusqlite::types::{FromSqlError, Value};
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
 
 /// Events with their reviews; conditions follow. [`decode`] reads it.
 pub(super) const EVENT: &str = "SELECT body, label, note, time_us, by_whom
@@ -47,29 +48,22 @@ pub struct EventPage {
 impl Store {
     /// Writes an event as it now is, without touching its review, which it gives. On disk when this returns.
     pub fn put_event(&self, event: &Event) -> Result<Option<Review>, StoreError> {
-        let bare = Event { review: None, ..event.clone() };
-        let body = serde_json::to_string(&bare).expect("an event is plain data");
-        let changed = self.clock.now().as_microsecond();
-        self.database.write(Durable::PowerLoss, |t| {
-            t.prepare_cached(
-                "INSERT INTO events (id, camera, start_us, end_us, top_score, changed_us, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (id) DO UPDATE SET start_us = excluded.start_us, end_us = excluded.end_us,
-                     top_score = excluded.top_score, changed_us = excluded.changed_us, body = excluded.body",
-            )?
-            .execute(params![
-                event.id,
-                &*event.camera,
-                event.start_time.as_microsecond(),
-                event.end_time.map(Timestamp::as_microsecond),
-                f64::from(event.top_score),
-                changed,
-                body
-            ])?;
-            let review =
-                t.prepare_cached(REVIEW)?.query_row([&event.id], |row| decode_review(row, 0)).optional()?;
-            Ok(review.flatten())
-        })
+        self.announce_event(event, None)
+    }
+
+    /// [`Self::put_event`], and in the same transaction what is to be told of it.
+    pub fn announce_event(
+        &self,
+        event: &Event,
+        said: Option<&Announcement>,
+    ) -> Result<Option<Review>, StoreError> {
+        let now = self.clock.now().as_microsecond();
+        let (review, seq) = self.database.write(Durable::PowerLoss, |t| {
+            let review = write(t, now, event)?;
+            Ok((review, said.map(|said| post(t, now, said)).transpose()?))
+        })?;
+        self.ring(seq);
+        Ok(review)
     }
 
     pub fn event(&self, id: &str) -> Result<Option<Event>, StoreError> {
@@ -141,13 +135,17 @@ impl Store {
         })
     }
 
-    /// Ends the events that the daemon's last life left open, at the time they were last seen. Gives them.
-    pub fn close_open_events(&self) -> Result<Vec<Event>, StoreError> {
+    /// Ends the events that the daemon's last life left open, at the time they were last seen, and tells what `said`
+    /// makes of each. Gives them.
+    pub fn close_open_events(
+        &self,
+        said: impl Fn(&Event) -> Option<Announcement>,
+    ) -> Result<Vec<Event>, StoreError> {
         let open = EventFilter { in_progress: Some(true), ..EventFilter::default() };
         let mut events = self.events(&open, i32::MAX as usize)?.events;
         for event in &mut events {
             event.end_time = Some(event.last_time);
-            self.put_event(event)?;
+            self.announce_event(event, said(event).as_ref())?;
         }
         Ok(events)
     }
@@ -160,6 +158,28 @@ impl Store {
                 .collect()
         })
     }
+}
+
+/// Writes an event but for its review, and gives that.
+fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Option<Review>> {
+    let bare = Event { review: None, ..event.clone() };
+    t.prepare_cached(
+        "INSERT INTO events (id, camera, start_us, end_us, top_score, changed_us, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET start_us = excluded.start_us, end_us = excluded.end_us,
+             top_score = excluded.top_score, changed_us = excluded.changed_us, body = excluded.body",
+    )?
+    .execute(params![
+        event.id,
+        &*event.camera,
+        event.start_time.as_microsecond(),
+        event.end_time.map(Timestamp::as_microsecond),
+        f64::from(event.top_score),
+        now_us,
+        serde_json::to_string(&bare).expect("an event is plain data")
+    ])?;
+    let review = t.prepare_cached(REVIEW)?.query_row([&event.id], |row| decode_review(row, 0)).optional()?;
+    Ok(review.flatten())
 }
 
 pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {

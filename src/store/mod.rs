@@ -5,6 +5,7 @@ mod events;
 mod files;
 mod life;
 mod reviews;
+mod outbox;
 mod ring;
 mod scores;
 
@@ -12,6 +13,7 @@ pub use events::{EventFilter, EventPage};
 pub use files::Layout;
 use files::write_atomically;
 pub use life::LifeLog;
+pub use outbox::{Announcement, DeadLetter, Letter, MOST_DEAD, MOST_LETTERS, OLDEST_LETTER, Subject};
 pub use ring::{FeatureRing, RingRecord, RingSpec};
 pub use scores::{ScorePoint, ScoreRow};
 
@@ -56,6 +58,7 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     /// See [`Store::in_order`].
     telling: Mutex<()>,
+    bell: outbox::Bell,
     /// Locked as long as this store is open: two daemons must not share a folder.
     _lock: File,
 }
@@ -76,7 +79,8 @@ impl Store {
             TryLockError::Error(e) => StoreError::io(&lock_path, &e),
         })?;
         let database = Database::open(&layout.database())?;
-        let store = Self { layout, database, clock, telling: Mutex::new(()), _lock: lock };
+        let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
+        let store = Self { layout, database, clock, telling, bell, _lock: lock };
         store.sweep_snapshots()?;
         Ok(store)
     }

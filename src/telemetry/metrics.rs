@@ -90,8 +90,16 @@ labels! {
     Queue { Frames = "frames", Segments = "segments", Features = "features", Scores = "scores", Store = "store" }
 }
 labels! {
-    /// Where alerts are delivered.
-    Sink { Store = "store", Stream = "stream" }
+    /// What became of an announcement.
+    Delivery {
+        Ok = "ok",
+        /// It could not be delivered, and is tried again.
+        Failed = "failed",
+        /// It was given up, and lies among the dead letters.
+        Dead = "dead",
+        /// It waited too long, or too many waited, and is gone.
+        Dropped = "dropped",
+    }
 }
 
 /// One line of the reference: what `docs/ref/metrics.md` is made of.
@@ -188,6 +196,8 @@ pub struct Metrics {
     queue_blocked: CounterVec,
     alert_latency: Histogram,
     deliveries: IntCounterVec,
+    sink_up: IntGaugeVec,
+    sink_waiting: IntGaugeVec,
     stream_clients: IntGauge,
     stream_lagged: IntCounter,
 }
@@ -291,7 +301,13 @@ impl Metrics {
             deliveries: m.counter(
                 "alert_deliveries_total",
                 &["sink", "result"],
-                "Changes of alerts handed to the store or to a stream's clients; result is ok or failed.",
+                "Announcements delivered to the store, to the stream's clients (sink stream), or to a configured sink.",
+            ),
+            sink_up: m.int_gauge("sink_up", &["sink"], "1 while a configured sink takes what it is given, otherwise 0."),
+            sink_waiting: m.int_gauge(
+                "sink_waiting",
+                &["sink"],
+                "Announcements in the outbox that a configured sink has not come to.",
             ),
             stream_clients: m
                 .int_gauge("stream_clients", &[], "Clients of the event stream that are connected.")
@@ -366,9 +382,15 @@ impl Metrics {
         self.alert_latency.observe(after.as_secs_f64());
     }
 
-    /// A change of an alert was handed to `sink`, or could not be.
-    pub fn delivery(&self, sink: Sink, ok: bool) {
-        self.deliveries.with_label_values(&[sink.text(), if ok { "ok" } else { "failed" }]).inc();
+    /// What became of `count` announcements at `sink`: `store`, `stream`, or a configured one.
+    pub fn delivery(&self, sink: &str, result: Delivery, count: u64) {
+        self.deliveries.with_label_values(&[sink, result.text()]).inc_by(count);
+    }
+
+    /// A configured sink takes what it is given, or does not; so many announcements wait for it.
+    pub fn sink(&self, sink: &str, up: bool, waiting: u64) {
+        self.sink_up.with_label_values(&[sink]).set(i64::from(up));
+        self.sink_waiting.with_label_values(&[sink]).set(waiting as i64);
     }
 
     pub fn stream_opened(&self) {
@@ -410,7 +432,7 @@ impl Metrics {
         values::<SkipReason>(&mut text, "`reason` of `segments_skipped_total`");
         values::<Stage>(&mut text, "`stage`");
         values::<Queue>(&mut text, "`queue`");
-        values::<Sink>(&mut text, "`sink`");
+        values::<Delivery>(&mut text, "`result`");
         text
     }
 }

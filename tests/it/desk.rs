@@ -7,6 +7,7 @@ use sigmawatch::api::{
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::frame::{Picture, StreamInfo};
 use sigmawatch::infer::{Covers, Grid};
+use sigmawatch::sink::Posts;
 use sigmawatch::store::Store;
 use sigmawatch::telemetry::Metrics;
 use sigmawatch::threshold::Threshold;
@@ -142,7 +143,10 @@ impl Desk {
         let store = Arc::new(Store::open(dir.path(), clock.clone()).expect("opened"));
         let bus = Arc::new(Bus::new(clock.clone()));
         let metrics = Arc::new(Metrics::new());
+        let no_sinks =
+            Posts::start(&[], store.clone(), metrics.clone(), clock.clone()).expect("no sink to start");
         let parts = Parts {
+            sinks: Arc::new(no_sinks),
             cameras: cameras.clone(),
             store: store.clone(),
             bus: bus.clone(),

@@ -91,7 +91,7 @@ fn no_later_change_of_an_event_undoes_its_review() {
     assert_eq!(store.put_event(&open_one).expect("written").as_ref(), Some(&review));
     drop(store);
     let store = open(dir.path());
-    assert_eq!(store.close_open_events().expect("closed").len(), 1);
+    assert_eq!(store.close_open_events(|_| None).expect("closed").len(), 1);
     let kept = store.event(&open_one.id).expect("read").expect("there");
     assert_eq!((kept.top_score, kept.review.as_ref()), (9.0, Some(&review)));
     assert!(kept.end_time.is_some());
@@ -105,10 +105,10 @@ fn what_was_left_open_is_closed_when_it_was_last_seen() {
     lost.end_time = None;
     open(dir.path()).put_event(&lost).expect("written");
     let store = open(dir.path());
-    let closed = store.close_open_events().expect("closed");
+    let closed = store.close_open_events(|_| None).expect("closed");
     assert_eq!(closed.len(), 1);
     assert_eq!(store.event(&lost.id).expect("read").expect("there").end_time, Some(lost.last_time));
-    assert!(store.close_open_events().expect("again").is_empty());
+    assert!(store.close_open_events(|_| None).expect("again").is_empty());
 }
 
 #[test]

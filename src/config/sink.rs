@@ -1,0 +1,111 @@
+//! Where alerts are delivered: what `[[sink]]` means once checked.
+
+use crate::base::{CameraName, Template, choices};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+choices! {
+    /// How grave an alert must be to be told.
+    #[derive(PartialOrd, Ord)]
+    pub enum Grade { Low = "low", Medium = "medium", High = "high" }
+}
+
+choices! {
+    /// Kinds of sinks.
+    pub enum SinkKind { Webhook = "webhook", Jsonl = "jsonl" }
+}
+
+/// A sink.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// Unique; neither `store` nor `stream`.
+    pub name: String,
+    pub wants: Wants,
+    /// What could not be delivered for this long is given up.
+    pub give_up_after: Duration,
+    pub to: To,
+}
+
+/// What a sink is told.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    /// Empty: every camera.
+    pub cameras: Vec<CameraName>,
+    pub min_severity: Grade,
+    pub new: bool,
+    pub update: bool,
+    pub end: bool,
+    pub camera_states: bool,
+}
+
+/// Where a sink delivers.
+#[derive(Debug, Clone)]
+pub enum To {
+    Webhook(Webhook),
+    Jsonl(Jsonl),
+}
+
+impl To {
+    pub fn kind(&self) -> SinkKind {
+        match self {
+            To::Webhook(_) => SinkKind::Webhook,
+            To::Jsonl(_) => SinkKind::Jsonl,
+        }
+    }
+}
+
+/// An address that each announcement is posted to.
+#[derive(Clone)]
+pub struct Webhook {
+    /// `http` or `https`, without credentials; its path may be a secret.
+    pub url: String,
+    /// Signs what is posted.
+    pub secret: Option<Secret>,
+    /// Bearer token.
+    pub token: Option<Secret>,
+    /// Of basic authentication.
+    pub user: Option<Secret>,
+    pub password: Option<Secret>,
+    /// Makes the body; `None`: JSON.
+    pub template: Option<Template>,
+    pub content_type: String,
+    /// Until the whole answer is there.
+    pub timeout: Duration,
+    /// Certificates (DER) of those who may vouch for the other side; `None`: the usual ones.
+    pub ca: Option<Vec<Vec<u8>>>,
+}
+
+impl Webhook {
+    /// Scheme, host and port of the URL.
+    pub fn host(&self) -> &str {
+        let start = self.url.find("://").map_or(0, |at| at + 3);
+        let end = self.url[start..].find(['/', '?', '#']).map_or(self.url.len(), |at| start + at);
+        &self.url[..end]
+    }
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("host", &self.host()).finish_non_exhaustive()
+    }
+}
+
+/// A file that gets a line of JSON for each announcement.
+#[derive(Debug, Clone)]
+pub struct Jsonl {
+    pub path: PathBuf,
+    /// Bytes from which the file is moved to `path.1`, that to `path.2` and so on.
+    pub max_size: u64,
+    /// Moved files that are kept.
+    pub keep_files: usize,
+}

@@ -1,0 +1,234 @@
+//! What is in the outbox, delivered: one thread a sink, each with a cursor of its own.
+//!
+//! A sink is at the mercy of others' machines, so nothing waits for it: what is to be told lies in the store, a sink
+//! reads it page by page, and is as far behind as it is.
+
+mod address;
+mod jsonl;
+mod runner;
+mod webhook;
+
+use crate::alert::Severity;
+use crate::api::{SinkState, SinkStatus, Sinks};
+use crate::base::{Clock, Timestamp};
+use crate::config::{self, Grade, To, Wants};
+use crate::store::{DeadLetter, Letter, MOST_LETTERS, OLDEST_LETTER, Store, StoreError, Subject};
+use crate::telemetry::{Delivery, Metrics};
+use runner::Runner;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A clean stop waits this long for what is on its way; the rest is delivered by the next life.
+const LAST_CALL: Duration = Duration::from_secs(3);
+
+/// Something that can be told.
+trait Deliver: Send {
+    /// Letters that it is given at once, at most.
+    fn page(&self) -> usize {
+        64
+    }
+
+    /// Delivers letters in their order, as many as it can.
+    fn deliver(&mut self, letters: &[&Letter]) -> Delivered;
+
+    /// There is nothing to deliver for `time`, or it is to be tried again then. Gives whether it used the time, or
+    /// leaves the waiting to the caller.
+    fn rest(&mut self, _time: Duration) -> bool {
+        false
+    }
+
+    /// The daemon stops.
+    fn close(&mut self) {}
+}
+
+/// How far a delivery came.
+#[derive(Debug, Clone, PartialEq)]
+struct Delivered {
+    /// So many letters, from the first, were taken.
+    taken: usize,
+    /// What is with the one after them.
+    then: Then,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Then {
+    /// There is none.
+    Done,
+    /// It could not be delivered; another attempt may help. The reason holds no secret.
+    Later(String),
+    /// The other side will not have this letter. The reason holds no secret.
+    Refused(String),
+}
+
+/// What a sink's thread last knew.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    delivered: u64,
+    failing_since: Option<Timestamp>,
+    last_error: Option<String>,
+}
+
+struct Post {
+    sink: config::Sink,
+    known: Arc<Mutex<Known>>,
+}
+
+/// All sinks of the daemon.
+pub struct Posts {
+    posts: Vec<Post>,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Posts {
+    /// Starts a thread for each sink; each begins where it was, a new one with what comes from now on.
+    ///
+    /// # Errors
+    /// When the store fails, or no thread can be had.
+    pub fn start(
+        sinks: &[config::Sink],
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        store.set_sinks(&sinks.iter().map(|sink| sink.name.clone()).collect::<Vec<_>>())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut posts, mut threads) = (vec![], vec![]);
+        for sink in sinks {
+            let known = Arc::new(Mutex::new(Known::default()));
+            let runner = Runner::new(
+                sink,
+                open(sink, clock.clone()),
+                known.clone(),
+                store.clone(),
+                metrics.clone(),
+                clock.clone(),
+            )?;
+            let stop = stop.clone();
+            let name: String = format!("sink-{}", sink.name).chars().take(15).collect();
+            threads.push(std::thread::Builder::new().name(name).spawn(move || runner.run(&stop))?);
+            posts.push(Post { sink: sink.clone(), known });
+        }
+        Ok(Self { posts, store, metrics, stop, threads: Mutex::new(threads) })
+    }
+
+    /// Removes what every sink is done with, and counts what was dropped; to be called now and then.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        loop {
+            let lost = self.store.sweep_outbox(MOST_LETTERS, OLDEST_LETTER)?;
+            if lost.is_empty() {
+                break;
+            }
+            for (name, letters) in lost {
+                let Some(post) = self.named(&name) else { continue };
+                let dropped = letters.iter().filter(|letter| wants(&post.sink.wants, letter)).count();
+                if dropped > 0 {
+                    tracing::error!(sink = %name, "{dropped} announcements are dropped: too many or too old");
+                    self.metrics.delivery(&name, Delivery::Dropped, dropped as u64);
+                }
+            }
+        }
+        for status in self.list()? {
+            self.metrics.sink(&status.name, status.state == SinkState::Ok, status.waiting);
+        }
+        Ok(())
+    }
+
+    /// Ends the threads once they have delivered what they can, or after three seconds.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        let mut threads = self.threads.lock().expect("nothing panics while it is held");
+        while began.elapsed() < LAST_CALL && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // One that still waits for another machine ends with the process; its letters are on disk.
+        threads.clear();
+    }
+
+    fn named(&self, name: &str) -> Option<&Post> {
+        self.posts.iter().find(|post| post.sink.name == name)
+    }
+}
+
+/// Why the sinks cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot start the thread of a sink: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Sinks for Posts {
+    fn list(&self) -> Result<Vec<SinkStatus>, StoreError> {
+        let status = |post: &Post| {
+            let known = post.known.lock().expect("nothing panics while it is held").clone();
+            let name = post.sink.name.clone();
+            Ok(SinkStatus {
+                kind: post.sink.to.kind().name(),
+                state: if known.failing_since.is_some() { SinkState::Failing } else { SinkState::Ok },
+                delivered: known.delivered,
+                waiting: self.store.count_after(self.store.passed(&name)?)?,
+                failing_since: known.failing_since,
+                last_error: known.last_error,
+                dead_letters: self.store.count_dead(&name)?,
+                name,
+            })
+        };
+        self.posts.iter().map(status).collect()
+    }
+
+    fn dead(&self, sink: &str) -> Result<Option<Vec<DeadLetter>>, StoreError> {
+        self.named(sink).map(|post| self.store.dead_letters(&post.sink.name, false)).transpose()
+    }
+
+    fn retry(&self, sink: &str) -> Result<Option<usize>, StoreError> {
+        self.named(sink).map(|post| self.store.retry_dead(&post.sink.name)).transpose()
+    }
+}
+
+fn open(sink: &config::Sink, clock: Arc<dyn Clock>) -> Box<dyn Deliver> {
+    match &sink.to {
+        To::Webhook(hook) => Box::new(webhook::Hook::new(hook, clock)),
+        To::Jsonl(file) => Box::new(jsonl::File::new(file)),
+    }
+}
+
+/// Whether a sink is to be told.
+fn wants(wants: &Wants, letter: &Letter) -> bool {
+    let said = &letter.announcement;
+    let change = match said.subject {
+        Subject::AlertNew => wants.new,
+        Subject::AlertUpdate => wants.update,
+        Subject::AlertEnd => wants.end,
+        Subject::CameraState => wants.camera_states,
+    };
+    let grave = said.severity.is_none_or(|severity| wants.min_severity <= severity.into());
+    change && grave && (wants.cameras.is_empty() || wants.cameras.contains(&said.camera))
+}
+
+/// What a sink is given: the announcement with its delivery, what it is about, and when it was made.
+fn message(letter: &Letter) -> serde_json::Value {
+    let mut body: serde_json::Value =
+        serde_json::from_str(&letter.announcement.body).unwrap_or_else(|_| serde_json::json!({}));
+    body["delivery"] = letter.delivery().into();
+    body["topic"] = letter.announcement.subject.name().into();
+    body["time"] = letter.time.to_string().into();
+    body
+}
+
+impl From<Severity> for Grade {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Low => Self::Low,
+            Severity::Medium => Self::Medium,
+            Severity::High => Self::High,
+        }
+    }
+}
