@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test bench figures accuracy fmt lint install
+.PHONY: help setup web web-check run build test bench figures budget accuracy fmt lint install
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -60,6 +60,11 @@ figures: ## Measure what the program promises
 	scripts/setup test
 	$(MAKE) web
 	$(CARGO) bench --locked --bench figures
+
+budget: ## Measure false alarms against the budget asked for
+	scripts/setup test
+	$(MAKE) web
+	$(CARGO) bench --locked --bench budget
 
 accuracy: ## Measure every extractor with every scorer on every dataset
 	scripts/setup test

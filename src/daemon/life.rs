@@ -1,7 +1,7 @@
 //! What a detector's normal life has been like, and the limit that keeps its budget of false alarms.
 
 use super::scoring::Arming;
-use crate::alert::{Event, ModelRef, Severity};
+use crate::alert::{Event, Label, ModelRef, Severity};
 use crate::config::Budget;
 use crate::segment::Segment;
 use crate::store::{LifeLog, StoreError};
@@ -133,11 +133,20 @@ impl Life {
 /// The time of an event that is no normal life.
 ///
 /// An alarm that the limit lets through by chance is rarely far above it; leaving such ones out would lower the limit,
-/// and let more of them through, without end. So an event of low severity counts as normal life. One that is
-/// a hundred times rarer than what the limit lets through is taken for an incident.
+/// and let more of them through, without end. So an event of low severity counts as normal life, and one that is
+/// a hundred times rarer than what the limit lets through is taken for an incident, until somebody says what it was.
 pub fn incident(event: &Event) -> Option<Range<f64>> {
     let seconds = |t: crate::base::Timestamp| t.as_microsecond() as f64 / 1e6;
-    (event.severity > Severity::Low).then(|| seconds(event.start_time)..seconds(event.last_time))
+    let label = event.review.as_ref().and_then(|review| review.label);
+    is_incident(label, event.severity).then(|| seconds(event.start_time)..seconds(event.last_time))
+}
+
+fn is_incident(label: Option<Label>, severity: Severity) -> bool {
+    match label {
+        Some(Label::TrueAlarm) => true,
+        Some(Label::FalseAlarm) => false,
+        Some(Label::Unsure) | None => severity > Severity::Low,
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +227,19 @@ mod tests {
         assert_eq!(late.promise.best, Some(Budget::HOURLY));
         let calm = life.look(&[1_002_000.0..1_005_600.0]);
         assert!((395..400).contains(&calm.blocks), "{} without an hour's incident", calm.blocks);
+    }
+
+    #[test]
+    fn what_somebody_said_goes_before_what_it_looked_like() {
+        for (label, severity, incident) in [
+            (None, Severity::Low, false),
+            (None, Severity::Medium, true),
+            (Some(Label::Unsure), Severity::High, true),
+            (Some(Label::FalseAlarm), Severity::High, false),
+            (Some(Label::TrueAlarm), Severity::Low, true),
+        ] {
+            assert_eq!(is_incident(label, severity), incident, "{label:?}, {severity:?}");
+        }
     }
 
     #[test]

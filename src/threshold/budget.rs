@@ -6,8 +6,8 @@ use crate::config::Budget;
 use rand::{SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, Gamma, StandardNormal};
 
-/// Fewer blocks give no limit: four minutes, where a block is half a minute.
-const LEAST_BLOCKS: usize = 8;
+/// Fewer blocks give no limit: three minutes, where a block is half a minute.
+const LEAST_BLOCKS: usize = 6;
 /// Alarms that normal life would have raised under a limit that rests on ranks alone, and that can be promised.
 const ENOUGH: f64 = 3.0;
 /// Share of the blocks that the tail is fitted to, within these numbers and half of them.
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn what_can_be_promised_is_said_in_words() {
         for (hours, text) in [
-            (0.05, "3 minutes seen: too little for any limit (that takes 4 minutes)"),
+            (0.04, "2 minutes seen: too little for any limit (that takes 3 minutes)"),
             (
                 0.5,
                 "30 minutes seen: can promise nothing yet, not even one per hour (that takes 3 hours); limits are \
@@ -445,7 +445,7 @@ mod tests {
             (80.0, "3 days seen: can promise one per day, not yet one per week (that takes 21 days)"),
             (504.0, "21 days seen: can promise one per week"),
         ] {
-            assert_eq!(promise(hours, 8.0 / 120.0).text, text);
+            assert_eq!(promise(hours, 0.05).text, text);
         }
         assert_eq!(promise(3.0, 0.1).best, Some(Budget::HOURLY));
     }

@@ -278,6 +278,9 @@ fn learns_and_alerts(home: &Home, incidents: &Incidents) -> (Value, String) {
     };
     assert_eq!(text(&end, "end_time"), text(&end, "last_time"));
     assert_eq!(daemon.json(&format!("/api/events/{id}"))["end_time"], end["end_time"]);
+    let calibration = daemon.json("/api/cameras/plaza/calibration");
+    assert!(calibration["hours"].as_f64().expect("hours") > 0.01, "{calibration}");
+    assert!(text(&calibration["promise"], "text").contains("minutes seen: "), "{calibration}");
     for (picture, size) in [("snapshot", (640, 360)), ("thumbnail", (320, 180))] {
         let jpeg = daemon.bytes(text(&end, picture));
         let format = image::ImageFormat::Jpeg;
@@ -300,6 +303,9 @@ fn restarts_armed(home: &Home, incidents: &Incidents, before: &Value, model: &st
     daemon.until("frame 1600", || {
         (daemon.camera("plaza")["detectors"][0]["segments"].as_u64()? > 200).then_some(())
     });
+    // Learned from for a minute, and watched for that long in either life.
+    let blocks = daemon.json("/api/cameras/plaza/calibration")["blocks"].as_u64();
+    assert!(blocks.is_some_and(|blocks| blocks >= 3), "{blocks:?}");
     let after = format!("&after={}", text(before, "last_time"));
     let mut events = daemon.events(&after);
     events.retain(|event| event["id"] != before["id"] && event["segments"]["first"].as_u64() < Some(198));
