@@ -1,6 +1,6 @@
 // Asking the daemon: one function for every request, so that every failure is told in its own words.
 import { Cell } from "./cell";
-import type { Camera, ConfigCheck, Incident, IncidentPage, Label, Me, Timeline } from "./types";
+import type { Calibration, Camera, ConfigCheck, Incident, IncidentPage, Label, Me, Timeline } from "./types";
 
 const PATIENCE = 8000;
 
@@ -61,6 +61,8 @@ export const review = (id: string, label: Label | null, note: string): Promise<I
   post(`/api/events/${at(id)}/review`, { label, note });
 export const scores = (camera: string, asked: Query): Promise<Timeline> =>
   read(`/api/cameras/${at(camera)}/scores${query(asked)}`);
+export const calibration = (camera: string, detector: string): Promise<Calibration> =>
+  read(`/api/cameras/${at(camera)}/calibration${query({ detector })}`);
 export const learn = (camera: string, detector: string | null): Promise<Camera> =>
   post(`/api/cameras/${at(camera)}/learn${query({ detector })}`);
 export const config = (): Promise<unknown> => read("/api/config");

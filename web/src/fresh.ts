@@ -40,10 +40,12 @@ export function freshness(sight: Sight, now: number): Freshness {
   const shown = sight.changed == null ? null : since(sight.changed);
   const age = frame == null ? shown : Math.max(frame, shown ?? 0);
   const silent = since(Math.max(sight.reached, sight.answered)) > STALE_AFTER;
-  const stale = sight.state !== "live" || frame == null || age == null || age > STALE_AFTER || silent;
+  const stale = sight.state !== "live" || frame == null || shown == null || age == null || age > STALE_AFTER || silent;
+  // Frames come, and yet there is nothing to look at.
+  const none = age == null || (sight.state === "live" && shown == null);
   const parts = [
     silent ? "the daemon does not answer" : STATES[sight.state],
-    sight.state === "finished" ? "" : age == null ? "no picture yet" : `no picture for ${duration(age)}`,
+    sight.state === "finished" ? "" : none ? "no picture yet" : `no picture for ${duration(age)}`,
   ];
   return { stale, age, veil: parts.filter(Boolean).join(": ") };
 }

@@ -134,6 +134,28 @@ export interface LiveScore {
   probability: number | null;
 }
 
+/** A limit, and the false alarms an hour expected under it, `low` to `high` with 90 % certainty. */
+export interface CurvePoint {
+  per_hour: number;
+  limit: number;
+  low: number;
+  high: number;
+  extrapolated: boolean;
+}
+
+export interface Calibration {
+  camera: string;
+  detector: string;
+  budget: string | null;
+  hours: number;
+  blocks: number;
+  block_seconds: number;
+  seen: { limit: number; per_hour: number }[];
+  curve: CurvePoint[];
+  asked: CurvePoint | null;
+  promise: { text: string; best: string | null; next: string | null };
+}
+
 /** Who is asking. `login`: people sign in here. */
 export interface Me {
   name: string | null;

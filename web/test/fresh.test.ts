@@ -13,6 +13,7 @@ test("a live camera with a fresh picture is not veiled", () => {
 test("every reason to doubt veils it, and says why", () => {
   const cases: [Partial<Sight>, number, string][] = [
     [{ age: null, changed: null }, 1000, "no picture yet"],
+    [{ changed: null }, 1000, "no picture yet"],
     [{ age: 6 }, 1000, "no picture for 6 s"],
     [{ state: "backing_off", age: 42 }, 1000, "reconnecting: no picture for 42 s"],
     [{ state: "stalled", age: 9 }, 1000, "stalled: no picture for 9 s"],

@@ -116,14 +116,17 @@ function drawBand(u: uPlot): void {
   u.ctx.rect(left, top, width, height);
   u.ctx.clip();
   u.ctx.fillStyle = "rgba(255, 107, 74, .07)";
+  // One path: pieces filled one by one would show where they meet.
+  u.ctx.beginPath();
   for (let i = 0; i < times.length; i++) {
     const limit = limits[i];
     if (limit == null) continue;
     const x = u.valToPos(times[i]!, "x", true);
     const end = i + 1 < times.length ? u.valToPos(times[i + 1]!, "x", true) : left + width;
     const y = u.valToPos(limit, "y", true);
-    u.ctx.fillRect(x, top, end - x, Math.max(0, y - top));
+    u.ctx.rect(x, top, end - x, Math.max(0, y - top));
   }
+  u.ctx.fill();
   u.ctx.restore();
 }
 

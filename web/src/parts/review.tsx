@@ -64,7 +64,9 @@ export function ReviewForm({ event, onReview }: Props) {
         ))}
       </div>
       <label class="field">
-        Note <kbd>n</kbd>
+        <span class="caption">
+          Note <kbd>n</kbd>
+        </span>
         <textarea id="note" rows={2} maxLength={2000} value={note} onInput={(e) => setNote(e.currentTarget.value)} />
       </label>
       <div class="line">

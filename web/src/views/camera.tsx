@@ -5,6 +5,7 @@ import { useCell } from "../cell";
 import { DASH, duration, made, number } from "../format";
 import { useAsked } from "../hooks";
 import { AlertRow } from "../parts/alert";
+import { CalibrationView } from "../parts/calibration";
 import { Chip } from "../parts/chip";
 import { Facts } from "../parts/facts";
 import { Picture } from "../parts/picture";
@@ -111,6 +112,7 @@ function DetectorAbout({ camera, detector }: { camera: Camera; detector: Detecto
           ["Model", <span class="hash model">{learning.model_sha256 ?? "none yet"}</span>],
         ]}
       />
+      <CalibrationView camera={camera.name} detector={detector} />
       <p class="line">
         <a href={href(["timeline"], { camera: camera.name, detector: detector.name })}>Timeline</a>
         {may("admin") && <LearnAgain camera={camera} detector={detector} />}

@@ -73,7 +73,7 @@ function Card({ seen }: { seen: Seen }) {
         ))}
       {detector && (
         <>
-          <Numbers camera={data.name} detector={detector} />
+          {detector.learning.state !== "learning" && <Numbers camera={data.name} detector={detector} />}
           <a class="chart-link" href={href(["timeline"], { camera: data.name })} aria-label={`timeline of ${data.name}`}>
             <Spark camera={data.name} detector={detector.name} />
           </a>
