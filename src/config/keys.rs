@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{Grade, Provider, Sampler, SinkKind};
+use super::{EmailTls, Grade, Provider, Sampler, SinkKind};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -28,6 +28,8 @@ pub enum Kind {
     Template,
     /// A list of names.
     Names,
+    /// A list of texts.
+    Texts,
     /// A list of some of these.
     Choices(&'static [&'static str]),
     /// `"1/day"` and the like, or `"none"`.
@@ -168,6 +170,21 @@ pub const SINK: &[Key] = &[
     key("path", Kind::Path, Default::Nothing("\"alerts.jsonl\"")),
     key("max_size", Kind::Integer(1, 10_240), Default::Is("64")),
     key("keep_files", Kind::Integer(0, 100), Default::Is("5")),
+    key("prefix", Kind::Text, Default::Is("\"sigmawatch\"")),
+    key("qos", Kind::Integer(0, 2), Default::Is("1")),
+    key("discovery", Kind::Text, Default::Is("\"homeassistant\"")),
+    key("scores", Kind::Flag, Default::Is("true")),
+    key("client_id", Kind::Text, Default::Depends("\"sigmawatch-house\"")),
+    key("server", Kind::Text, Default::Nothing("\"smtp.example.org:587\"")),
+    key("tls", Kind::Choice(&EmailTls::NAMES), Default::Is("\"starttls\"")),
+    key("from", Kind::Text, Default::Nothing("\"sigmawatch@example.org\"")),
+    key("to", Kind::Texts, Default::Nothing("[\"guard@example.org\"]")),
+    key(
+        "subject",
+        Kind::Template,
+        Default::Is("'{{ first.text }}{% if count > 1 %}, and {{ count - 1 }} more{% endif %}'"),
+    ),
+    key("at_most_every", Kind::Duration(Duration::ZERO, seconds(7 * 86_400)), Default::Is("\"10m\"")),
 ];
 
 /// The tables with their names, in the manual's order; `camera` and `sink` are arrays of tables.

@@ -22,7 +22,7 @@ pub use method::{Method, Sampler};
 pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use sample::{sample_alert, sample_camera_state};
-pub use sink::{Grade, Jsonl, Secret, Sink, SinkKind, To, Wants, Webhook};
+pub use sink::{Email, EmailTls, Grade, Jsonl, Mqtt, Secret, Sink, SinkKind, To, Wants, Webhook};
 pub use units::{format_duration, parse_duration};
 
 use crate::base::{CameraName, DetectorName, Rate, choices};

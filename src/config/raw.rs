@@ -359,10 +359,11 @@ fn value_of(kind: Kind, value: &DeValue) -> Result<Value, String> {
                 _ => outside(),
             }
         }
-        Kind::Names | Kind::Choices(_) => {
+        Kind::Names | Kind::Texts | Kind::Choices(_) => {
             let Some(items) = value.as_array() else { return wanted("a list, such as [\"a\", \"b\"],") };
             let item = match kind {
                 Kind::Choices(choices) => Kind::Choice(choices),
+                Kind::Texts => Kind::Text,
                 _ => Kind::Name,
             };
             let mut list = Vec::new();
@@ -412,6 +413,7 @@ pub fn allowed(kind: Kind) -> String {
         Kind::Path => "a path in quotes".into(),
         Kind::Name => "1 to 64 of a-z, 0-9, \"-\" and \"_\"".into(),
         Kind::Choice(choices) => choices.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", "),
+        Kind::Texts => "a list of texts in [ ]".into(),
         Kind::Names => format!("a list in [ ], each {}", allowed(Kind::Name)),
         Kind::Choices(choices) => format!("a list in [ ] of {}", allowed(Kind::Choice(choices))),
         Kind::Flag => "true, false".into(),

@@ -22,7 +22,7 @@ choices! {
 
 choices! {
     /// Kinds of sinks.
-    pub enum SinkKind { Webhook = "webhook", Jsonl = "jsonl" }
+    pub enum SinkKind { Webhook = "webhook", Mqtt = "mqtt", Jsonl = "jsonl", Email = "email" }
 }
 
 /// A sink.
@@ -52,14 +52,18 @@ pub struct Wants {
 #[derive(Debug, Clone)]
 pub enum To {
     Webhook(Webhook),
+    Mqtt(Mqtt),
     Jsonl(Jsonl),
+    Email(Email),
 }
 
 impl To {
     pub fn kind(&self) -> SinkKind {
         match self {
             To::Webhook(_) => SinkKind::Webhook,
+            To::Mqtt(_) => SinkKind::Mqtt,
             To::Jsonl(_) => SinkKind::Jsonl,
+            To::Email(_) => SinkKind::Email,
         }
     }
 }
@@ -108,4 +112,58 @@ pub struct Jsonl {
     pub max_size: u64,
     /// Moved files that are kept.
     pub keep_files: usize,
+}
+
+/// An MQTT broker.
+#[derive(Debug, Clone)]
+pub struct Mqtt {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    /// As of a [`Webhook`].
+    pub ca: Option<Vec<Vec<u8>>>,
+    pub user: Option<Secret>,
+    pub password: Option<Secret>,
+    /// Unique at the broker.
+    pub client_id: String,
+    /// What every topic begins with.
+    pub prefix: String,
+    /// 0, 1 or 2; from 1 on, what the broker acknowledged is told.
+    pub qos: u8,
+    /// Prefix of Home Assistant's discovery; `None`: no discovery.
+    pub discovery: Option<String>,
+    /// Newest scores are told, too.
+    pub scores: bool,
+    /// For the broker's answers.
+    pub timeout: Duration,
+}
+
+choices! {
+    /// How a mail server's connection is encrypted.
+    pub enum EmailTls {
+        /// From the moment that both have agreed to it; without that no mail is sent.
+        Starttls = "starttls",
+        /// From the start.
+        Tls = "tls",
+        None = "none",
+    }
+}
+
+/// A mail server, and who gets mail.
+#[derive(Debug, Clone)]
+pub struct Email {
+    pub host: String,
+    pub port: u16,
+    pub tls: EmailTls,
+    /// As of a [`Webhook`].
+    pub ca: Option<Vec<Vec<u8>>>,
+    pub user: Option<Secret>,
+    pub password: Option<Secret>,
+    pub from: String,
+    pub to: Vec<String>,
+    pub subject: Template,
+    pub template: Template,
+    /// What comes sooner after a mail waits, and goes with the next one.
+    pub at_most_every: Duration,
+    pub timeout: Duration,
 }

@@ -36,7 +36,7 @@ use crate::config::{self, Config};
 use crate::sink::Posts;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue};
-use crate::{api, frame};
+use crate::{api, frame, sink};
 use anyhow::{Context, Result};
 use board::{Board, Listed};
 use crossbeam_channel::bounded;
@@ -84,7 +84,15 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
 
-    let posts = Arc::new(Posts::start(&config.sinks, store.clone(), metrics.clone(), clock.clone())?);
+    let posts = Arc::new(Posts::start(
+        &config.sinks,
+        &sink::Parts {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            cameras: board.clone(),
+        },
+    )?);
     // Downstream first, so that no stage ever speaks to nobody.
     let (to_desk, at_desk) = lane::lane(Queue::Scores, LANE, &metrics);
     let (to_scoring, at_scoring) = lane::lane(Queue::Features, LANE, &metrics);

@@ -4,12 +4,15 @@
 //! reads it page by page, and is as far behind as it is.
 
 mod address;
+mod discovery;
+mod email;
 mod jsonl;
+mod mqtt;
 mod runner;
 mod webhook;
 
 use crate::alert::Severity;
-use crate::api::{SinkState, SinkStatus, Sinks};
+use crate::api::{Cameras, SinkState, SinkStatus, Sinks};
 use crate::base::{Clock, Timestamp};
 use crate::config::{self, Grade, To, Wants};
 use crate::store::{DeadLetter, Letter, MOST_LETTERS, OLDEST_LETTER, Store, StoreError, Subject};
@@ -40,6 +43,11 @@ trait Deliver: Send {
         false
     }
 
+    /// There is nothing to deliver. Gives why that could not be done now either, without secrets.
+    fn greet(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The daemon stops.
     fn close(&mut self) {}
 }
@@ -57,6 +65,8 @@ struct Delivered {
 enum Then {
     /// There is none.
     Done,
+    /// It is too early for it.
+    NotBefore(Duration),
     /// It could not be delivered; another attempt may help. The reason holds no secret.
     Later(String),
     /// The other side will not have this letter. The reason holds no secret.
@@ -76,6 +86,15 @@ struct Post {
     known: Arc<Mutex<Known>>,
 }
 
+/// What sinks work with.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    pub cameras: Arc<dyn Cameras>,
+}
+
 /// All sinks of the daemon.
 pub struct Posts {
     posts: Vec<Post>,
@@ -90,25 +109,14 @@ impl Posts {
     ///
     /// # Errors
     /// When the store fails, or no thread can be had.
-    pub fn start(
-        sinks: &[config::Sink],
-        store: Arc<Store>,
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    pub fn start(sinks: &[config::Sink], parts: &Parts) -> Result<Self, StartError> {
+        let (store, metrics) = (parts.store.clone(), parts.metrics.clone());
         store.set_sinks(&sinks.iter().map(|sink| sink.name.clone()).collect::<Vec<_>>())?;
         let stop = Arc::new(AtomicBool::new(false));
         let (mut posts, mut threads) = (vec![], vec![]);
         for sink in sinks {
             let known = Arc::new(Mutex::new(Known::default()));
-            let runner = Runner::new(
-                sink,
-                open(sink, clock.clone()),
-                known.clone(),
-                store.clone(),
-                metrics.clone(),
-                clock.clone(),
-            )?;
+            let runner = Runner::new(sink, open(sink, parts), known.clone(), parts)?;
             let stop = stop.clone();
             let name: String = format!("sink-{}", sink.name).chars().take(15).collect();
             threads.push(std::thread::Builder::new().name(name).spawn(move || runner.run(&stop))?);
@@ -193,10 +201,13 @@ impl Sinks for Posts {
     }
 }
 
-fn open(sink: &config::Sink, clock: Arc<dyn Clock>) -> Box<dyn Deliver> {
+fn open(sink: &config::Sink, parts: &Parts) -> Box<dyn Deliver> {
+    let clock = parts.clock.clone();
     match &sink.to {
         To::Webhook(hook) => Box::new(webhook::Hook::new(hook, clock)),
+        To::Mqtt(broker) => Box::new(mqtt::Broker::new(broker, parts.cameras.clone(), clock)),
         To::Jsonl(file) => Box::new(jsonl::File::new(file)),
+        To::Email(mail) => Box::new(email::Mailer::new(mail, parts.store.clone(), clock)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A sink's thread: reads the outbox from its cursor, hands it over, waits, gives up what cannot be delivered.
 
-use super::{Deliver, Delivered, Known, Then, wants};
+use super::{Deliver, Delivered, Known, Parts, Then, wants};
 use crate::base::{Backoff, Clock};
 use crate::config;
 use crate::store::{Letter, Store, StoreError};
@@ -47,10 +47,9 @@ impl Runner {
         sink: &config::Sink,
         to: Box<dyn Deliver>,
         known: Arc<Mutex<Known>>,
-        store: Arc<Store>,
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
+        parts: &Parts,
     ) -> Result<Self, StoreError> {
+        let Parts { store, metrics, clock, .. } = parts.clone();
         let passed = store.passed(&sink.name)?;
         Ok(Self {
             name: sink.name.clone(),
@@ -121,6 +120,10 @@ impl Runner {
         }
         match then {
             Then::Done => Ok(Step::GoOn),
+            Then::NotBefore(wait) => {
+                self.well();
+                Ok(Step::Wait(wait))
+            }
             Then::Later(why) => {
                 let wait = self.failed(&why, taken);
                 let age = self.clock.now().duration_since(head.time);
@@ -152,6 +155,7 @@ impl Runner {
                     self.well();
                     self.store.revive(&self.name, dead.letter.seq)?;
                 }
+                Delivered { then: Then::NotBefore(wait), .. } => return Ok(Step::Wait(wait)),
                 Delivered { then: Then::Later(why) | Then::Refused(why), .. } => {
                     let wait = self.failed(&why, 0);
                     self.store.bury(&self.name, &dead.letter, &why)?;
@@ -160,7 +164,13 @@ impl Runner {
                 Delivered { then: Then::Done, .. } => {}
             }
         }
-        Ok(Step::Idle)
+        match self.to.greet() {
+            Ok(()) => {
+                self.well();
+                Ok(Step::Idle)
+            }
+            Err(why) => Ok(Step::Wait(self.failed(&why, 0))),
+        }
     }
 
     fn pass(&mut self, seq: i64) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use sigmawatch::api::{
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::frame::{Picture, StreamInfo};
 use sigmawatch::infer::{Covers, Grid};
-use sigmawatch::sink::Posts;
+use sigmawatch::sink::{self, Posts};
 use sigmawatch::store::Store;
 use sigmawatch::telemetry::Metrics;
 use sigmawatch::threshold::Threshold;
@@ -143,8 +143,13 @@ impl Desk {
         let store = Arc::new(Store::open(dir.path(), clock.clone()).expect("opened"));
         let bus = Arc::new(Bus::new(clock.clone()));
         let metrics = Arc::new(Metrics::new());
-        let no_sinks =
-            Posts::start(&[], store.clone(), metrics.clone(), clock.clone()).expect("no sink to start");
+        let sinks = sink::Parts {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            cameras: cameras.clone(),
+        };
+        let no_sinks = Posts::start(&[], &sinks).expect("no sink to start");
         let parts = Parts {
             sinks: Arc::new(no_sinks),
             cameras: cameras.clone(),

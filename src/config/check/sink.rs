@@ -3,7 +3,7 @@
 use super::super::location::{expand, split};
 use super::super::raw::Section;
 use super::super::sample::{sample_alert, sample_camera_state};
-use super::super::sink::{Grade, Jsonl, Secret, Sink, SinkKind, To, Wants, Webhook};
+use super::super::sink::{Email, EmailTls, Grade, Jsonl, Mqtt, Secret, Sink, SinkKind, To, Wants, Webhook};
 use super::Check;
 use crate::base::{CameraName, Template};
 
@@ -25,6 +25,37 @@ const WEBHOOK: &[&str] = &[
     "timeout",
     "ca_file",
 ];
+
+const MQTT: &[&str] = &[
+    "url",
+    "user",
+    "password",
+    "password_file",
+    "timeout",
+    "ca_file",
+    "prefix",
+    "qos",
+    "discovery",
+    "scores",
+    "client_id",
+];
+const EMAIL: &[&str] = &[
+    "server",
+    "tls",
+    "user",
+    "password",
+    "password_file",
+    "timeout",
+    "ca_file",
+    "from",
+    "to",
+    "subject",
+    "template",
+    "at_most_every",
+];
+/// What a mail says unless told otherwise.
+const MAIL: &str = "{% for letter in letters %}{{ letter.time }}  {{ letter.text }}\n{% endfor %}\
+                    {% if more %}and {{ more }} more\n{% endif %}";
 
 impl Check<'_, '_> {
     /// `cameras`: the names there are.
@@ -48,6 +79,8 @@ impl Check<'_, '_> {
         let kind = SinkKind::named(&section.find::<String>("kind")?)?;
         let own: &[&str] = match kind {
             SinkKind::Webhook => WEBHOOK,
+            SinkKind::Mqtt => MQTT,
+            SinkKind::Email => EMAIL,
             SinkKind::Jsonl => &["path", "max_size", "keep_files"],
         };
         let unused: Vec<&str> =
@@ -55,15 +88,17 @@ impl Check<'_, '_> {
         for key in unused {
             self.warn(section, key, format!("has no effect on a \"{kind}\" sink"), "remove it");
         }
-        let wants = self.wants(section, cameras);
+        let wants = self.wants(section, kind, cameras);
         let to = match kind {
             SinkKind::Webhook => To::Webhook(self.webhook(section, &wants)?),
+            SinkKind::Mqtt => To::Mqtt(self.mqtt(section, &name)?),
+            SinkKind::Email => To::Email(self.email(section)?),
             SinkKind::Jsonl => To::Jsonl(self.jsonl(section)?),
         };
         Some(Sink { name, wants, give_up_after: section.get("give_up_after"), to })
     }
 
-    fn wants(&mut self, section: &Section, cameras: &[CameraName]) -> Wants {
+    fn wants(&mut self, section: &Section, kind: SinkKind, cameras: &[CameraName]) -> Wants {
         let wanted: Vec<String> = section.find("cameras").unwrap_or_default();
         for stranger in wanted.iter().filter(|name| !cameras.iter().any(|c| **c == ***name)) {
             let known = cameras.iter().map(|c| c.to_string()).collect::<Vec<_>>().join(", ");
@@ -71,7 +106,11 @@ impl Check<'_, '_> {
             self.problem(section, "cameras", message, format!("name some of {known}"));
         }
         let changes: Option<Vec<String>> = section.find("changes");
-        let has = |change: &str| changes.as_ref().is_none_or(|changes| changes.iter().any(|c| c == change));
+        let usual: &[&str] = if kind == SinkKind::Email { &["new"] } else { &["new", "update", "end"] };
+        let has = |change: &str| match &changes {
+            Some(changes) => changes.iter().any(|c| c == change),
+            None => usual.contains(&change),
+        };
         Wants {
             cameras: wanted.into_iter().map(Into::into).collect(),
             min_severity: Grade::named(&section.get::<String>("min_severity")).unwrap_or(Grade::Low),
@@ -222,4 +261,113 @@ impl Check<'_, '_> {
         self.problem(section, "ca_file", message, "name a PEM file of certificates");
         None
     }
+
+    fn mqtt(&mut self, section: &Section, name: &str) -> Option<Mqtt> {
+        let url: String = self.needed(section, "url", "\"mqtt://192.168.1.5:1883\"")?;
+        let parsed = match url.split_once("://") {
+            Some(("mqtt", rest)) => host_and_port(rest, 1883).map(|at| (at, false)),
+            Some(("mqtts", rest)) => host_and_port(rest, 8883).map(|at| (at, true)),
+            _ => None,
+        };
+        let Some(((host, port), tls)) = parsed else {
+            let remedy =
+                "write mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; user and password have keys of their own";
+            self.problem(section, "url", "not the address of a broker", remedy);
+            return None;
+        };
+        for key in ["prefix", "discovery"] {
+            let topic: String = section.get(key);
+            if topic.contains(['+', '#', '\0']) || topic.starts_with('/') || topic.ends_with('/') {
+                self.problem(
+                    section,
+                    key,
+                    "no topic can begin so",
+                    "write words with \"/\" between them, such as \"house/a\"",
+                );
+            }
+        }
+        let user = self.secret(section, "user").map(Secret);
+        let password = self.secret_of(section, "password", "password_file").map(Secret);
+        if password.is_some() && !section.has("user") {
+            self.problem(section, "user", "missing beside the password", "add user = \"...\"");
+        }
+        Some(Mqtt {
+            host,
+            port,
+            tls,
+            ca: self.certificates(section),
+            user,
+            password,
+            client_id: section.find("client_id").unwrap_or_else(|| format!("sigmawatch-{name}")),
+            prefix: section.get("prefix"),
+            qos: section.get::<u64>("qos") as u8,
+            discovery: Some(section.get::<String>("discovery")).filter(|prefix| prefix != "none"),
+            scores: section.get("scores"),
+            timeout: section.get("timeout"),
+        })
+    }
+
+    fn email(&mut self, section: &Section) -> Option<Email> {
+        let server: Option<String> = self.needed(section, "server", "\"smtp.example.org:587\"");
+        let from: Option<String> = self.needed(section, "from", "\"sigmawatch@example.org\"");
+        let to: Option<Vec<String>> = self.needed(section, "to", "[\"guard@example.org\"]");
+        let addresses =
+            from.iter().map(|from| ("from", from)).chain(to.iter().flatten().map(|to| ("to", to)));
+        for (key, address) in addresses {
+            if address.parse::<lettre::message::Mailbox>().is_err() {
+                self.problem(section, key, "not an e-mail address", "write NAME@HOST");
+            }
+        }
+        if to.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(section, "to", "nobody gets the mail", "name somebody");
+        }
+        let tls = EmailTls::named(&section.get::<String>("tls")).unwrap_or(EmailTls::Starttls);
+        let usual = match tls {
+            EmailTls::Starttls => 587,
+            EmailTls::Tls => 465,
+            EmailTls::None => 25,
+        };
+        let server = server?;
+        let Some((host, port)) = host_and_port(&server, usual) else {
+            self.problem(section, "server", "not HOST[:PORT]", "write for example \"smtp.example.org:587\"");
+            return None;
+        };
+        let letters = vec![sample_alert(), sample_camera_state()];
+        let values = serde_json::json!({ "count": 3, "more": 1, "first": letters[0], "letters": letters });
+        let tried = |check: &mut Self, key| {
+            check.template(section, key, |template, wrong| {
+                template.render(&values).map_or_else(wrong, drop);
+            })
+        };
+        let subject = tried(self, "subject")?;
+        let template = match section.has("template") {
+            true => tried(self, "template")?,
+            false => Template::new(MAIL).expect("a constant"),
+        };
+        Some(Email {
+            host,
+            port,
+            tls,
+            ca: self.certificates(section),
+            user: self.secret(section, "user").map(Secret),
+            password: self.secret_of(section, "password", "password_file").map(Secret),
+            from: from?,
+            to: to?,
+            subject,
+            template,
+            at_most_every: section.get("at_most_every"),
+            timeout: section.get("timeout"),
+        })
+    }
+}
+
+/// `HOST[:PORT]`, an IPv6 address in brackets.
+fn host_and_port(text: &str, usual: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port > 0)?),
+        _ => (text, usual),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ['/', '@', '?', '#', '[', ']'].contains(&c);
+    (!host.is_empty() && !host.contains(odd)).then(|| (host.to_owned(), port))
 }
