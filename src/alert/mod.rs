@@ -1,10 +1,12 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
+mod clip;
 mod quiet;
 mod review;
 mod snapshot;
 mod tracker;
 
+pub use clip::{Clip, Lack};
 pub use quiet::{Quiet, Quieting};
 pub use review::{Label, Review};
 pub use snapshot::{Map, Snapshot, jpeg, snapshot, with_map};
@@ -78,6 +80,9 @@ pub struct Event {
     /// What a person made of it. The store's alone: whoever else makes an event leaves it out.
     #[serde(default)]
     pub review: Option<Review>,
+    /// Its clip, once there is one. The store's alone: whoever else makes an event leaves it out.
+    #[serde(default)]
+    pub clip: Option<Clip>,
 }
 
 /// Detectors had no names once: each was its camera's only one.

@@ -2,6 +2,7 @@
 
 use super::{Change, Event, ModelRef, Quieting, Severity};
 use crate::base::{CameraName, DetectorName};
+use crate::frame::Stamp;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score};
 use crate::segment::Segment;
@@ -48,12 +49,17 @@ pub struct Report {
     pub event: Event,
     /// `event.regions` are this segment's: its picture is the one to keep.
     pub new_picture: bool,
+    /// Presentation times of the first frame of the first segment above the threshold, and of the last frame of the
+    /// last one, each in its own stream.
+    pub began: Duration,
+    pub last: Duration,
 }
 
 /// What of a segment has to be remembered until an event opens: it may have begun there.
 struct Recent {
     index: u64,
-    start: crate::base::Timestamp,
+    run: u64,
+    start: Stamp,
     score: f32,
     probability: f64,
 }
@@ -73,6 +79,9 @@ pub struct Tracker {
 
 struct Open {
     event: Event,
+    /// As in [`Report`].
+    began: Duration,
+    last: Duration,
     /// Media time of the last segment above the threshold.
     newest: Duration,
     /// Media time of the newest report, and the highest score it had.
@@ -123,7 +132,8 @@ impl Tracker {
         }
         self.recent.push_back(Recent {
             index: seen.segment.index,
-            start: seen.segment.start.wall,
+            run: seen.segment.run,
+            start: seen.segment.start,
             score: seen.score.value,
             probability: seen.probability,
         });
@@ -166,7 +176,10 @@ impl Tracker {
         // The highest score may be that of an earlier segment, but its picture is gone: the map is this
         // one's, so that it lies over what the picture shows.
         let part_of_it = || self.recent.iter().filter(|r| r.index >= first);
-        let first_start = part_of_it().next().map_or(seen.segment.start.wall, |r| r.start);
+        let first_start = part_of_it().next().map_or(seen.segment.start, |r| r.start);
+        // Presentation times of other runs may be those of another stream.
+        let first_of_run = part_of_it().find(|r| r.run == seen.segment.run);
+        let (began, last) = (first_of_run.map_or(seen.segment.start, |r| r.start).pts, seen.segment.end.pts);
         let top = part_of_it().map(|r| r.score).filter(|s| s.is_finite()).fold(seen.score.value, f32::max);
         // Not a number where none of them is known.
         let rarest = part_of_it().map(|r| r.probability).fold(seen.probability, f64::min);
@@ -174,7 +187,7 @@ impl Tracker {
             id: new_id(seen.segment.end.wall),
             camera: self.camera.clone(),
             detector: self.detector.clone(),
-            start_time: first_start,
+            start_time: first_start.wall,
             end_time: None,
             last_time: seen.segment.end.wall,
             score: seen.score.value,
@@ -198,20 +211,24 @@ impl Tracker {
             quiet: self.quieting.opens(now),
             has_snapshot: false,
             review: None,
+            clip: None,
         };
         self.open = Some(Open {
             event: event.clone(),
+            began,
+            last,
             newest: now,
             reported: now,
             reported_top: event.top_score,
             pictured: seen.score.value,
         });
-        Report { change: Change::New, event, new_picture: true }
+        Report { change: Change::New, event, new_picture: true, began, last }
     }
 
     fn go_on(&mut self, seen: &Observation, now: Duration) -> Option<Report> {
         let open = self.open.as_mut()?;
         open.newest = now;
+        open.last = seen.segment.end.pts;
         let event = &mut open.event;
         event.score = seen.score.value;
         event.last_time = seen.segment.end.wall;
@@ -237,14 +254,15 @@ impl Tracker {
         }
         open.reported = now;
         open.reported_top = event.top_score;
-        Some(Report { change: Change::Update, event: event.clone(), new_picture: stranger })
+        let (began, last) = (open.began, open.last);
+        Some(Report { change: Change::Update, event: event.clone(), new_picture: stranger, began, last })
     }
 
     fn close(&mut self) -> Option<Report> {
-        let Open { mut event, newest, .. } = self.open.take()?;
+        let Open { mut event, newest, began, last, .. } = self.open.take()?;
         self.quieting.ended(newest);
         event.end_time = Some(event.last_time);
-        Some(Report { change: Change::End, event, new_picture: false })
+        Some(Report { change: Change::End, event, new_picture: false, began, last })
     }
 }
 
@@ -279,7 +297,6 @@ fn severity(score: f32, probability: f64, seen: &Observation) -> Severity {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
-    use crate::frame::Stamp;
 
     const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(5) };
     const THRESHOLD: Threshold = Threshold { mu: 1.0, sigma: 0.5, k: 2.0, budget: None };

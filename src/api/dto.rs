@@ -1,7 +1,7 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
-use crate::alert::{Change, Event, Label, Quiet, Review, Severity};
+use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::Budget;
 use crate::score::Reason;
@@ -195,6 +195,40 @@ pub struct EventDto {
     /// Null where there is no picture (yet).
     pub snapshot: Option<String>,
     pub thumbnail: Option<String>,
+    /// Null where there is no clip (yet).
+    pub clip: Option<String>,
+    pub clip_details: Option<ClipDto>,
+}
+
+/// What is known of a clip.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClipDto {
+    /// Arrival of its first picture.
+    pub start: Timestamp,
+    pub seconds: f64,
+    pub bytes: u64,
+    /// `H.264` or `H.265`; not every browser plays the latter.
+    pub codec: String,
+    /// Encoded here, small, since the camera sends neither; otherwise the camera's own video.
+    pub encoded_here: bool,
+    /// Nothing of what was asked for is missing.
+    pub complete: bool,
+    /// What is missing.
+    pub lacks: Vec<Lack>,
+}
+
+impl From<&Clip> for ClipDto {
+    fn from(clip: &Clip) -> Self {
+        Self {
+            start: clip.start,
+            seconds: clip.seconds,
+            bytes: clip.bytes,
+            codec: clip.codec.clone(),
+            encoded_here: clip.encoded_here,
+            complete: clip.lacks.is_empty(),
+            lacks: clip.lacks.clone(),
+        }
+    }
 }
 
 /// A learned factor that moved.
@@ -276,6 +310,8 @@ impl EventDto {
             review: event.review.clone(),
             snapshot: media("snapshot.jpg"),
             thumbnail: media("thumbnail.jpg"),
+            clip: event.clip.as_ref().map(|_| format!("/api/events/{}/clip.mp4", event.id)),
+            clip_details: event.clip.as_ref().map(ClipDto::from),
         }
     }
 

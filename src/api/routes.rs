@@ -1,6 +1,7 @@
 //! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
 
 use super::calibration::{CalibrationDto, CalibrationQuery};
+use super::clip::clip;
 use super::dto::{
     CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody, ScoresDto,
     ScoresQuery, SnapshotQuery,
@@ -57,6 +58,7 @@ pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
         .route("/api/events/{id}/snapshot.jpg", get(snapshot))
         .route("/api/events/{id}/thumbnail.jpg", get(thumbnail))
         .route("/api/events/{id}/review", post(review))
+        .route("/api/events/{id}/clip.mp4", get(clip))
         .route("/api/stream", get(stream))
         .route("/api/sinks", get(sinks::sinks))
         .route("/api/sinks/{name}/dead", get(sinks::dead))

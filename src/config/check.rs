@@ -4,10 +4,10 @@ mod sink;
 
 use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
-use super::raw::{Raw, RawCamera, Section};
+use super::raw::{Bytes, Raw, RawCamera, Section};
 use super::{
-    Budget, Camera, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method, Provider,
-    Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method,
+    Provider, Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -160,6 +160,7 @@ impl Check<'_, '_> {
             source,
             stall_after: camera.get("stall_after"),
             hold: camera.get("hold"),
+            clips: self.clips(camera),
             fusion: self.fusion(camera, &raw.detectors),
             detectors: self.detectors(camera, &raw.detectors),
         }
@@ -192,6 +193,21 @@ impl Check<'_, '_> {
             }
         }
         detectors
+    }
+
+    fn clips(&mut self, camera: &Section) -> Option<Clips> {
+        let bytes: Bytes = camera.get("clip_memory");
+        let clips = Clips {
+            before: camera.get("clip_before"),
+            after: camera.get("clip_after"),
+            longest: camera.get("clip_longest"),
+            memory: bytes.0 as usize,
+        };
+        if clips.before + clips.after > clips.longest {
+            let message = "shorter than clip_before and clip_after together";
+            self.problem(camera, "clip_longest", message, "make it longer, or those shorter");
+        }
+        camera.get::<bool>("clips").then_some(clips)
     }
 
     fn fusion(&mut self, camera: &Section, detectors: &[Section]) -> Fusion {

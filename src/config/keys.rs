@@ -34,6 +34,8 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// `"1/day"` and the like, or `"none"`.
     RateOrNone,
+    /// Bytes, with kB, MB, GB or TB.
+    Size(u64, u64),
     /// An IP address and a port.
     Address,
 }
@@ -139,6 +141,11 @@ pub const CAMERA: &[Key] = &[
     key("seed", Kind::Integer(0, i64::MAX as u64), Default::Is("1")),
     key("stall_after", Kind::Duration(Duration::from_millis(500), HOUR), Default::Is("\"5s\"")),
     key("hold", Kind::Duration(Duration::ZERO, DAY), Default::Is("\"10s\"")),
+    key("clips", Kind::Flag, Default::Is("true")),
+    key("clip_before", Kind::Duration(seconds(0), seconds(60)), Default::Is("\"5s\"")),
+    key("clip_after", Kind::Duration(seconds(0), seconds(60)), Default::Is("\"5s\"")),
+    key("clip_longest", Kind::Duration(seconds(10), HOUR), Default::Is("\"2m\"")),
+    key("clip_memory", Kind::Size(1_000_000, 1_000_000_000), Default::Is("\"16MB\"")),
     key("fusion", Kind::Choice(&["none", "min", "fisher"]), Default::Is("\"none\"")),
 ];
 

@@ -23,7 +23,7 @@ pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use sample::{sample_alert, sample_camera_state};
 pub use sink::{Email, EmailTls, Grade, Jsonl, Mqtt, Secret, Sink, SinkKind, To, Wants, Webhook};
-pub use units::{format_duration, parse_duration};
+pub use units::{format_duration, format_size, parse_duration, parse_size};
 
 use crate::base::{CameraName, DetectorName, Rate, choices};
 use std::net::SocketAddr;
@@ -84,6 +84,21 @@ pub struct Camera {
     /// One at least.
     pub detectors: Vec<Detector>,
     pub fusion: Fusion,
+    /// `None`: no clips are made.
+    pub clips: Option<Clips>,
+}
+
+/// Clips of a camera's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clips {
+    /// From so long before an event ...
+    pub before: Duration,
+    /// ... to so long after it, ...
+    pub after: Duration,
+    /// ... but no longer than this.
+    pub longest: Duration,
+    /// Bytes of memory for the newest compressed video.
+    pub memory: usize,
 }
 
 /// Where a camera's pictures come from.

@@ -3,7 +3,7 @@
 use super::keys::{self, Default, Key, Kind};
 use super::location::redacted;
 use super::problem::{Problem, Report, shorten};
-use super::units::{format_duration, parse_duration};
+use super::units::{format_duration, format_size, parse_duration, parse_size};
 use crate::base::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,9 +22,14 @@ pub enum Value {
     Duration(Option<Duration>),
     /// `None` is `"none"`.
     Rate(Option<Rate>),
+    Size(Bytes),
     Address(SocketAddr),
     List(Vec<String>),
 }
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
 
 /// A table as written, with the defaults of the keys that it leaves out.
 #[derive(Debug, Clone)]
@@ -321,7 +326,7 @@ macro_rules! from_value {
 
 from_value! {
     String, Text; bool, Flag; u64, Integer; f64, Number; Option<Duration>, Duration; Option<Rate>, Rate;
-    SocketAddr, Address; Vec<String>, List;
+    SocketAddr, Address; Vec<String>, List; Bytes, Size;
 }
 
 impl FromValue for Duration {
@@ -393,6 +398,11 @@ fn text_value(kind: Kind, text: &str) -> Result<Value, String> {
             let rate = Rate::parse(text).ok_or("not a number of times in some time")?;
             Ok(Value::Rate(Some(rate)))
         }
+        Kind::Size(min, max) => match parse_size(text) {
+            None => Err("not a size".into()),
+            Some(bytes) if (min..=max).contains(&bytes) => Ok(Value::Size(Bytes(bytes))),
+            Some(_) => Err("out of range".into()),
+        },
         Kind::Address => {
             text.parse().map(Value::Address).map_err(|_| "not an IP address with a port".to_string())
         }
@@ -425,6 +435,9 @@ pub fn allowed(kind: Kind) -> String {
         }
         Kind::RateOrNone => {
             "\"none\", or a number and /minute, /hour, /day or /week, such as \"1/day\"".into()
+        }
+        Kind::Size(min, max) => {
+            format!("a number with kB, MB, GB or TB, from {} to {}", format_size(min), format_size(max))
         }
         Kind::Address => "an IP address and a port, such as \"127.0.0.1:8710\" or \"[::1]:8710\"".into(),
     }

@@ -1,4 +1,4 @@
-//! Durations as people write them in the configuration: `500ms`, `5s`, `10m`, `2h`, `30d`.
+//! Durations and sizes as people write them in the configuration: `500ms`, `5s`, `10m`, `2h`, `30d`; `16MB`, `2GB`.
 
 use std::time::Duration;
 
@@ -27,6 +27,26 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / size)
 }
 
+const SIZES: [(&str, u64); 4] =
+    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+
+/// Reads a number and one unit of bytes (`1.5GB`), thousands as everywhere with disks. `None` where it is anything else.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let bytes = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?.1;
+    let number: f64 = number.parse().ok()?;
+    (number.is_finite() && number * bytes as f64 <= 1e18).then(|| (number * bytes as f64).round() as u64)
+}
+
+/// Writes a size in its largest whole unit, so that [`parse_size`] reads it back (to the kilobyte).
+pub fn format_size(bytes: u64) -> String {
+    match SIZES.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size)) {
+        Some((unit, size)) => format!("{}{unit}", bytes / size),
+        None => format!("{}kB", bytes / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +62,18 @@ mod tests {
         assert_eq!(parse_duration("5 s"), Some(Duration::from_secs(5)));
         assert_eq!(format_duration(Duration::from_secs(120)), "2m");
         assert_eq!(format_duration(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn sizes_are_read_and_written_back() {
+        for (text, bytes) in [("16MB", 16_000_000), ("2GB", 2_000_000_000), ("1500kB", 1_500_000)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+            assert_eq!(format_size(bytes), text);
+        }
+        assert_eq!(parse_size("1.5 gb"), Some(1_500_000_000));
+        for text in ["", "16", "MB", "16MiB", "-1MB", "1..5MB", "16 MB MB", "99999999999TB"] {
+            assert_eq!(parse_size(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The configuration in force as JSON, laid out as `config.toml`, without secrets.
 
 use super::location::redacted;
-use super::units::format_duration;
+use super::units::{format_duration, format_size};
 use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, Transport};
 use serde_json::{Value, json};
 
@@ -42,6 +42,13 @@ fn camera(camera: &Camera) -> Value {
     };
     view["name"] = json!(&*camera.name);
     view["hold"] = json!(format_duration(camera.hold));
+    view["clips"] = json!(camera.clips.is_some());
+    if let Some(clips) = camera.clips {
+        view["clip_before"] = json!(format_duration(clips.before));
+        view["clip_after"] = json!(format_duration(clips.after));
+        view["clip_longest"] = json!(format_duration(clips.longest));
+        view["clip_memory"] = json!(format_size(clips.memory as u64));
+    }
     view["stall_after"] = json!(format_duration(camera.stall_after));
     view["detector"] = camera.detectors.iter().map(detector).collect();
     view["fusion"] = match camera.fusion {

@@ -6,6 +6,7 @@
 //! belongs to is there.
 
 use super::board::{Board, Watch};
+use super::clips::ClipDesk;
 use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
 use super::life::{Life, incident};
@@ -18,7 +19,7 @@ use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
-use crate::store::{EventFilter, FeatureRing, ScoreRow, Store, StoreError};
+use crate::store::{Beside, EventFilter, FeatureRing, ScoreRow, Store, StoreError};
 use crate::telemetry::{Delivery, DetectorMetrics, Metrics, SkipReason, Stage};
 use crate::threshold::{Tail, Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
@@ -98,6 +99,7 @@ pub struct Desk {
     pub timeline: Vec<ScoreRow>,
     /// Pictures that wait to be drawn, one a detector at most.
     pub drawings: VecDeque<Drawing>,
+    pub clips: ClipDesk,
     pub pulse: Pulse,
 }
 
@@ -358,9 +360,10 @@ impl Desk {
     /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one
     /// that the report is of, if any.
     fn publish(&mut self, detector: usize, report: Report, segment: Option<&Segment>) {
+        self.clips.hear(self.seats[detector].camera, &report);
         // An event is told in its order.
         self.draw_for(detector);
-        let Report { change, event, new_picture } = report;
+        let Report { change, event, new_picture, .. } = report;
         let pictured = segment.filter(|_| new_picture);
         let told = change != Change::Update || pictured.is_none();
         if told {
@@ -448,7 +451,8 @@ impl Desk {
             // An alert that cannot be kept is still worth telling.
             self.store_problem(detector, error);
         }
-        let event = Event { review: kept.unwrap_or_default(), ..event.clone() };
+        let Beside { review, clip } = kept.unwrap_or_default();
+        let event = Event { review, clip, ..event.clone() };
         self.bus.alert(change, &event);
         self.metrics.delivery("stream", Delivery::Ok, 1);
     }

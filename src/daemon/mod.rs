@@ -13,6 +13,7 @@
 
 mod board;
 mod camera;
+mod clips;
 mod decide;
 mod extract;
 mod fusing;
@@ -22,6 +23,7 @@ mod learning;
 mod life;
 mod plan;
 mod pulse;
+mod recording;
 mod scoring;
 mod setup;
 mod stop;
@@ -33,6 +35,7 @@ use crate::alert::Change;
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::frame::PacketKeep;
 use crate::sink::Posts;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Queue};
@@ -49,6 +52,9 @@ use std::time::Duration;
 /// Room in the lanes between the stages. A few segments a camera: more would only hide that the machine is
 /// too slow.
 const LANE: usize = 64;
+/// Compressed video reaches back so much further than a clip wants before an event: when one is announced, its first
+/// segments have gone by.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// A clean stop takes no longer than this.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How learning gets on is logged this often.
@@ -75,7 +81,11 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let mut sources = vec![];
     for camera in &config.cameras {
         let source = frame::open_source(&camera.source, &config.runtime.pipelines, clock.clone());
-        sources.push(source.with_context(|| format!("camera {}", camera.name))?);
+        let mut source = source.with_context(|| format!("camera {}", camera.name))?;
+        if let Some(clips) = camera.clips {
+            source.keep_packets(PacketKeep { bytes: clips.memory, span: clips.before + CATCH_UP });
+        }
+        sources.push(source);
     }
     let listed = (config.cameras.iter().zip(&sources))
         .map(|(camera, source)| Listed { name: camera.name.clone(), source: source.describe() });
@@ -113,7 +123,23 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         library: config.runtime.onnxruntime.clone(),
     };
     supervisor.arm_at_start()?;
+    let clip_cameras = config.cameras.iter().map(|camera| clips::ClipCamera {
+        name: camera.name.clone(),
+        limits: camera.clips,
+        metrics: metrics.camera(&camera.name),
+    });
+    let clip_parts = clips::ClipParts {
+        cameras: Arc::new(clip_cameras.collect()),
+        board: board.clone(),
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        stop: stop.clone(),
+    };
+    let (clip_desk, recorder, cutter) = clips::clip_desk(clip_parts, pulses.stage("clips"));
+    let clip_threads = [spawn("clips", move || recorder.run())?, spawn("clip-files", move || cutter.run())?];
     let desk = decide::Desk {
+        clips: clip_desk,
         seats: setup::seats(&plan, &memories, &store, &metrics),
         memories,
         fusings: setup::fusings(&plan),
@@ -205,6 +231,8 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     sources_done.store(true, Ordering::Relaxed);
     join(workers);
     join([scoring, desk, learner, telling]);
+    // The desk ended what was open: its clips are cut where they are.
+    join(clip_threads);
     posts.stop();
     drop(server);
     drop(last_exit);

@@ -86,12 +86,13 @@ struct Held {
 }
 
 impl PacketRing {
-    pub(super) fn new(keep: PacketKeep, zero: Arc<OnceLock<Duration>>) -> Self {
+    /// An empty ring; `zero` is set when the stream's first frame is there.
+    pub fn new(keep: PacketKeep, zero: Arc<OnceLock<Duration>>) -> Self {
         Self { keep, zero, held: Mutex::default(), fed: AtomicBool::new(false), refused: AtomicU64::new(0) }
     }
 
     /// Puts in the next packet of the stream.
-    pub(super) fn push(&self, pts: Duration, wall: Timestamp, key: bool, data: &[u8], format: &Arc<Format>) {
+    pub fn push(&self, pts: Duration, wall: Timestamp, key: bool, data: &[u8], format: &Arc<Format>) {
         self.fed.store(true, Relaxed);
         let data: Arc<[u8]> = data.into();
         let mut held = self.hold();

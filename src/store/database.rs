@@ -91,6 +91,13 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE told_states (camera TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE clips (
+        event TEXT PRIMARY KEY REFERENCES events (id) ON DELETE CASCADE,
+        bytes INTEGER NOT NULL,                   -- of the file
+        body  TEXT NOT NULL                       -- what is known of it, as JSON
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Version of the layout that this program writes.

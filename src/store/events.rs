@@ -1,19 +1,25 @@
 //! Events in the database: written at each change, read newest first in pages.
 
+use super::clips::decode_clip;
 use super::database::Durable;
 use super::outbox::{Announcement, post};
 use super::reviews::decode_review;
 use super::{Store, StoreError};
-use crate::alert::{Event, Label, Review};
+use crate::alert::{Clip, Event, Label, Review};
 use crate::base::{CameraName, Timestamp};
 use rusqlite::types::{FromSqlError, Value};
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
 
-/// Events with their reviews; conditions follow. [`decode`] reads it.
-pub(super) const EVENT: &str = "SELECT body, label, note, time_us, by_whom
-     FROM events LEFT JOIN reviews ON reviews.event = events.id";
-/// The review of one event; [`decode_review`] reads it.
-const REVIEW: &str = "SELECT label, note, time_us, by_whom FROM reviews WHERE event = ?1";
+/// Events with what is kept beside them; conditions follow. [`decode`] reads it.
+pub(super) const EVENT: &str = "SELECT events.body, label, note, time_us, by_whom, clips.body
+     FROM events LEFT JOIN reviews ON reviews.event = events.id LEFT JOIN clips ON clips.event = events.id";
+
+/// What is kept beside an event, whatever becomes of the event itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Beside {
+    pub review: Option<Review>,
+    pub clip: Option<Clip>,
+}
 
 /// Which events are wanted. The default is all of them.
 #[derive(Debug, Clone, Default)]
@@ -46,24 +52,20 @@ pub struct EventPage {
 }
 
 impl Store {
-    /// Writes an event as it now is, without touching its review, which it gives. On disk when this returns.
-    pub fn put_event(&self, event: &Event) -> Result<Option<Review>, StoreError> {
+    /// Writes an event as it now is, without touching what is kept beside it, which it gives. On disk when this returns.
+    pub fn put_event(&self, event: &Event) -> Result<Beside, StoreError> {
         self.announce_event(event, None)
     }
 
     /// [`Self::put_event`], and in the same transaction what is to be told of it.
-    pub fn announce_event(
-        &self,
-        event: &Event,
-        said: Option<&Announcement>,
-    ) -> Result<Option<Review>, StoreError> {
+    pub fn announce_event(&self, event: &Event, said: Option<&Announcement>) -> Result<Beside, StoreError> {
         let now = self.clock.now().as_microsecond();
-        let (review, seq) = self.database.write(Durable::PowerLoss, |t| {
-            let review = write(t, now, event)?;
-            Ok((review, said.map(|said| post(t, now, said)).transpose()?))
+        let (beside, seq) = self.database.write(Durable::PowerLoss, |t| {
+            let beside = write(t, now, event)?;
+            Ok((beside, said.map(|said| post(t, now, said)).transpose()?))
         })?;
         self.ring(seq);
-        Ok(review)
+        Ok(beside)
     }
 
     pub fn event(&self, id: &str) -> Result<Option<Event>, StoreError> {
@@ -160,9 +162,9 @@ impl Store {
     }
 }
 
-/// Writes an event but for its review, and gives that.
-fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Option<Review>> {
-    let bare = Event { review: None, ..event.clone() };
+/// Writes an event but for what is kept beside it, and gives that.
+fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Beside> {
+    let bare = Event { review: None, clip: None, ..event.clone() };
     t.prepare_cached(
         "INSERT INTO events (id, camera, start_us, end_us, top_score, changed_us, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -178,12 +180,12 @@ fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Option
         now_us,
         serde_json::to_string(&bare).expect("an event is plain data")
     ])?;
-    let review = t.prepare_cached(REVIEW)?.query_row([&event.id], |row| decode_review(row, 0)).optional()?;
-    Ok(review.flatten())
+    let kept = t.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([&event.id], decode)?;
+    Ok(Beside { review: kept.review, clip: kept.clip })
 }
 
 pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {
     let body: String = row.get(0)?;
     let event: Event = serde_json::from_str(&body).map_err(FromSqlError::other)?;
-    Ok(Event { review: decode_review(row, 1)?, ..event })
+    Ok(Event { review: decode_review(row, 1)?, clip: decode_clip(row, 5)?, ..event })
 }

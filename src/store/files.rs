@@ -19,6 +19,10 @@ impl Layout {
         Self { dir: dir.to_owned() }
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The SQLite database.
     pub fn database(&self) -> PathBuf {
         self.dir.join("sigmawatch.sqlite3")
@@ -73,7 +77,7 @@ impl Layout {
     }
 
     pub(super) fn create(&self) -> Result<(), StoreError> {
-        for dir in [&self.snapshots(), &self.dir.join("models")] {
+        for dir in [&self.snapshots(), &self.clips(), &self.dir.join("models")] {
             fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, &e))?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Events, the score timeline and pictures on disk.
 
+mod clips;
 mod database;
 mod events;
 mod files;
@@ -9,7 +10,8 @@ mod outbox;
 mod ring;
 mod scores;
 
-pub use events::{EventFilter, EventPage};
+pub use clips::ClipFiles;
+pub use events::{Beside, EventFilter, EventPage};
 pub use files::Layout;
 use files::write_atomically;
 pub use life::LifeLog;
@@ -82,6 +84,7 @@ impl Store {
         let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
         let store = Self { layout, database, clock, telling, bell, _lock: lock };
         store.sweep_snapshots()?;
+        store.sweep_clips()?;
         Ok(store)
     }
 
@@ -125,6 +128,7 @@ impl Store {
             let (large, small) = self.snapshot_paths(id)?;
             files::remove_if_there(&large)?;
             files::remove_if_there(&small)?;
+            self.layout.clip(id).map_or(Ok(()), |clip| files::remove_if_there(&clip))?;
         }
         Ok(gone.len())
     }

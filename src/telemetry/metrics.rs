@@ -102,6 +102,21 @@ labels! {
     }
 }
 
+labels! {
+    /// What became of an event's clip.
+    ClipResult {
+        Written = "written",
+        /// It could not be written.
+        Failed = "failed",
+        /// Too many events at once.
+        Dropped = "dropped",
+        /// The disk is nearly full.
+        Shed = "shed",
+        /// The camera sends nothing that a clip can be made of.
+        Impossible = "impossible",
+    }
+}
+
 /// One line of the reference: what `docs/ref/metrics.md` is made of.
 struct Described {
     name: String,
@@ -182,6 +197,8 @@ pub struct Metrics {
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
     last_frame: GaugeVec,
+    clips: IntCounterVec,
+    clip_memory: IntGaugeVec,
     segments_scored: IntCounterVec,
     segments_skipped: IntCounterVec,
     score: GaugeVec,
@@ -241,6 +258,12 @@ impl Metrics {
                 "last_frame_timestamp_seconds",
                 c,
                 "Wall time at which the newest frame arrived, in seconds since 1970.",
+            ),
+            clips: m.counter("clips_total", &["camera", "result"], "Events, by what became of their clip."),
+            clip_memory: m.int_gauge(
+                "clip_memory_bytes",
+                c,
+                "Newest compressed video that is held for clips.",
             ),
             segments_scored: m.counter("segments_scored_total", d, "Segments that got a finite score."),
             segments_skipped: m.counter(
@@ -342,6 +365,8 @@ impl Metrics {
             frames_dropped: self.frames_dropped.clone(),
             reconnects: self.reconnects.clone(),
             last_frame: self.last_frame.with_label_values(c),
+            clips: self.clips.clone(),
+            clip_memory: self.clip_memory.with_label_values(c),
         }
     }
 
@@ -427,6 +452,7 @@ impl Metrics {
         values::<Learning>(&mut text, "`state` of `learning_state`");
         values::<Level>(&mut text, "`severity`");
         values::<Silence>(&mut text, "`reason` of `alerts_quiet_total`");
+        values::<ClipResult>(&mut text, "`result` of `clips_total`");
         values::<DropReason>(&mut text, "`reason` of `frames_dropped_total`");
         values::<ReconnectReason>(&mut text, "`reason` of `reconnects_total`");
         values::<SkipReason>(&mut text, "`reason` of `segments_skipped_total`");
@@ -447,6 +473,8 @@ pub struct CameraMetrics {
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
     last_frame: Gauge,
+    clips: IntCounterVec,
+    clip_memory: IntGauge,
 }
 
 impl CameraMetrics {
@@ -454,6 +482,16 @@ impl CameraMetrics {
     pub fn frame(&self, unix_seconds: f64) {
         self.frames.inc();
         self.last_frame.set(unix_seconds);
+    }
+
+    /// What became of an event's clip.
+    pub fn clip(&self, result: ClipResult) {
+        self.clips.with_label_values(&[&self.name, result.text()]).inc();
+    }
+
+    /// Bytes that are held for clips.
+    pub fn clip_memory(&self, bytes: usize) {
+        self.clip_memory.set(bytes as i64);
     }
 
     pub fn dropped(&self, reason: DropReason, frames: u64) {
@@ -550,6 +588,8 @@ mod tests {
         let (gate, main) = (metrics.camera("gate"), metrics.detector("gate", "main"));
         gate.frame(1.0);
         gate.link(Link::Live);
+        gate.clip(ClipResult::Written);
+        gate.clip_memory(7);
         main.learning(Learning::Armed);
         main.scored(3.0, 0.01, 1.0, 0.5, 4.0);
         gate.dropped(DropReason::QueueFull, 2);

@@ -5,6 +5,6 @@ mod metrics;
 
 pub use log::{LogError, LogFormat, init_log};
 pub use metrics::{
-    CameraMetrics, Delivery, DetectorMetrics, DropReason, Learning, Level, Link, Metrics, Queue,
+    CameraMetrics, ClipResult, Delivery, DetectorMetrics, DropReason, Learning, Level, Link, Metrics, Queue,
     QueueMetrics, ReconnectReason, Silence, SkipReason, Stage,
 };

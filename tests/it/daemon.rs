@@ -25,6 +25,8 @@ pub enum Says {
     NotANumber,
     /// Far above any threshold of mu 1 and sigma 0.5.
     Unusual,
+    /// How much the regions differ: nothing where nothing moves, and far above the threshold where something does.
+    Difference,
 }
 
 /// Writes a scorer for the features of a V1 bank over pictures of this size.
@@ -43,6 +45,14 @@ pub fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
     let zero = g.op("Sub", &[&whole, &whole], &[]);
     let score = match says {
         Says::NotANumber => g.op("Div", &[&zero, &zero], &[]),
+        Says::Difference => {
+            let over = |g: &mut Graph, op: &str| {
+                g.op(op, &[&regions], &[("axes", [1_i64].into()), ("keepdims", 0.into())])
+            };
+            let (most, least) = (over(&mut g, "ReduceMax"), over(&mut g, "ReduceMin"));
+            let (apart, much) = (g.op("Sub", &[&most, &least], &[]), g.scalar(1e4));
+            g.op("Mul", &[&apart, &much], &[])
+        }
         Says::Unusual => {
             let high = g.scalar(50.0);
             g.op("Add", &[&zero, &high], &[])

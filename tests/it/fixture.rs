@@ -42,6 +42,7 @@ pub fn event(n: u64) -> Event {
         quiet: None,
         has_snapshot: false,
         review: None,
+        clip: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod daemon;
 mod desk;
 mod detectors;
 mod docs;
+mod event_clips;
 mod files;
 mod fixture;
 mod i3d;

@@ -120,6 +120,16 @@ impl Daemon {
         }
     }
 
+    /// The full address of a path.
+    pub fn address(&self, path: &str) -> String {
+        self.url(path)
+    }
+
+    /// A part of a file.
+    pub fn get_range(&self, path: &str, range: &str) -> Response<Body> {
+        agent().get(self.url(path)).header("range", range).call().expect("answered")
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -77,7 +77,7 @@ fn no_later_change_of_an_event_undoes_its_review() {
     let store = open(dir.path());
     let mut open_one = event(1);
     open_one.end_time = None;
-    assert_eq!(store.put_event(&open_one).expect("written"), None);
+    assert_eq!(store.put_event(&open_one).expect("written").review, None);
     assert_eq!(store.review(&event(2).id, Some(Label::Unsure), "", None).expect("no such event"), None);
     let reviewed =
         store.review(&open_one.id, Some(Label::TrueAlarm), "a thief", Some("ada")).expect("written");
@@ -88,7 +88,7 @@ fn no_later_change_of_an_event_undoes_its_review() {
     );
     // The tracker knows nothing of it, and goes on.
     open_one.top_score = 9.0;
-    assert_eq!(store.put_event(&open_one).expect("written").as_ref(), Some(&review));
+    assert_eq!(store.put_event(&open_one).expect("written").review.as_ref(), Some(&review));
     drop(store);
     let store = open(dir.path());
     assert_eq!(store.close_open_events(|_| None).expect("closed").len(), 1);
