@@ -1,10 +1,12 @@
 //! What the daemon tells its operators' machines: every metric, and the log.
 
+mod labels;
 mod log;
 mod metrics;
 
-pub use log::{LogError, LogFormat, init_log};
-pub use metrics::{
-    CameraMetrics, ClipResult, Delivery, DetectorMetrics, DropReason, Learning, Level, Link, Metrics, Queue,
-    QueueMetrics, ReconnectReason, Silence, SkipReason, Stage,
+pub use labels::{
+    ClipResult, Delivery, DropReason, Learning, Level, Link, Queue, ReconnectReason, Silence, SkipReason,
+    Stage,
 };
+pub use log::{LogError, LogFormat, init_log};
+pub use metrics::{CameraMetrics, DetectorMetrics, Metrics, QueueMetrics};
