@@ -11,6 +11,7 @@
 pub mod base; // clock, times, names
 pub mod config; // config.toml: as written, then checked
 pub mod telemetry; // every metric, the log
+pub mod access; // users, tokens, sessions; the table of who may do what
 
 // The path.
 pub mod frame; // camera -> Frame (the only room that knows GStreamer)
@@ -28,4 +29,4 @@ pub mod sink; // what is in the outbox, delivered: webhook, MQTT, JSON lines, e-
 
 // What puts the rooms together.
 pub mod daemon; // lanes, workers, supervision, start and stop
-pub mod cli; // run | check | learn | score | eval | models
+pub mod cli; // run | check | learn | score | eval | models | user

@@ -3,7 +3,7 @@
 use super::CameraStatus;
 use super::dto::{CameraDto, EventDto, ScoreDto};
 use crate::alert::{Change, Event};
-use crate::base::{Clock, Timestamp};
+use crate::base::{CameraName, Clock, Timestamp};
 use crate::store::ScoreRow;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -54,6 +54,8 @@ pub struct Message {
     /// 1970 at which it was published.
     pub id: i64,
     pub topic: Topic,
+    /// The camera that it is about: told only to those who see it.
+    pub camera: CameraName,
     /// JSON.
     pub data: String,
 }
@@ -91,12 +93,12 @@ impl Bus {
 
     /// An alert changed. Gives whether any client is there to be told.
     pub fn alert(&self, change: Change, event: &Event) -> bool {
-        self.publish(change.into(), &EventDto::brief(event, change))
+        self.publish(change.into(), &event.camera, &EventDto::brief(event, change))
     }
 
     /// A camera's state changed.
     pub fn camera(&self, status: &CameraStatus) {
-        self.publish(Topic::CameraState, &CameraDto::from(status));
+        self.publish(Topic::CameraState, &status.name, &CameraDto::from(status));
     }
 
     /// A segment was scored; normal life gives as much with `probability`.
@@ -109,7 +111,7 @@ impl Bus {
             threshold: row.threshold,
             probability,
         };
-        self.publish(Topic::Score, &dto);
+        self.publish(Topic::Score, &row.camera, &dto);
     }
 
     /// A receiver of everything from now on; with `last_seen`, also the alerts after that message.
@@ -127,7 +129,7 @@ impl Bus {
         (missed, self.live.subscribe())
     }
 
-    fn publish(&self, topic: Topic, data: &impl Serialize) -> bool {
+    fn publish(&self, topic: Topic, camera: &CameraName, data: &impl Serialize) -> bool {
         let is_alert = matches!(topic, Topic::AlertNew | Topic::AlertUpdate | Topic::AlertEnd);
         if !is_alert && self.live.receiver_count() == 0 {
             return false;
@@ -135,7 +137,7 @@ impl Bus {
         let data = serde_json::to_string(data).expect("wire shapes are plain data");
         let mut kept = self.kept();
         kept.last_id = self.clock.now().as_microsecond().max(kept.last_id + 1);
-        let message = Arc::new(Message { id: kept.last_id, topic, data });
+        let message = Arc::new(Message { id: kept.last_id, topic, camera: camera.clone(), data });
         if is_alert {
             if kept.alerts.len() == KEPT_ALERTS
                 && let Some(oldest) = kept.alerts.pop_front()
@@ -166,7 +168,7 @@ mod tests {
     }
 
     fn alert(bus: &Bus, n: usize) {
-        bus.publish(Topic::AlertNew, &n);
+        bus.publish(Topic::AlertNew, &"gate".into(), &n);
     }
 
     fn kept(missed: Missed) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
-use crate::config::Budget;
+use crate::config::{Budget, Role};
 use crate::score::Reason;
 use crate::store::ScorePoint;
 use serde::{Deserialize, Serialize};
@@ -375,6 +375,26 @@ pub struct ReadyDto {
     pub cameras: usize,
     /// Those that deliver frames and are healthy, or have been played to their end.
     pub cameras_well: usize,
+}
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MeDto {
+    /// Null where nobody needs to log in.
+    pub name: Option<String>,
+    pub role: Role,
+    /// The only cameras that this user sees; null: all.
+    pub cameras: Option<Vec<CameraName>>,
+    /// Whether the daemon has users at all.
+    pub login: bool,
+}
+
+/// Body of `/api/login`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginBody {
+    pub name: String,
+    pub password: String,
 }
 
 /// Query of `/api/cameras/{name}/latest.jpg`.

@@ -6,6 +6,7 @@ mod calibration;
 mod clip;
 mod dto;
 mod guard;
+mod login;
 mod page;
 mod problem;
 mod routes;

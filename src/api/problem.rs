@@ -1,26 +1,67 @@
 //! Errors as RFC 9457 problem documents: what is wrong, and what to do.
 
 use super::LearnRefused;
+use crate::access::Refusal;
 use crate::store::StoreError;
+use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::time::Duration;
 
 /// The body of every answer that is an error.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Problem {
     #[serde(skip)]
     code: StatusCode,
-    status: u16,
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    status: u16,
+    /// What is wrong with this request, and what to do.
     detail: String,
+    /// The path that was asked for.
+    instance: String,
+    /// Seconds to wait before another try.
+    #[serde(skip)]
+    retry_after: Option<u64>,
+    /// Methods that the path knows, for the header of this name.
+    #[serde(skip)]
+    allow: Option<String>,
 }
 
 impl Problem {
     pub fn new(code: StatusCode, detail: impl Into<String>) -> Self {
         let title = code.canonical_reason().unwrap_or("Error");
-        Self { code, status: code.as_u16(), title, detail: detail.into() }
+        Self {
+            code,
+            kind: "about:blank",
+            title,
+            status: code.as_u16(),
+            detail: detail.into(),
+            instance: String::new(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// Says when to try again.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_secs_f64().ceil() as u64);
+        self
+    }
+
+    /// `known`: the methods that the path knows.
+    pub fn no_method(known: &[&str]) -> Self {
+        let allow: Vec<&str> = known
+            .iter()
+            .flat_map(|method| if *method == "GET" { vec!["GET", "HEAD"] } else { vec![*method] })
+            .collect();
+        let detail = format!("this path knows {} only", allow.join(" and "));
+        Self { allow: Some(allow.join(",")), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
@@ -41,10 +82,62 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
+    /// The status and the problem itself; [`finished`] writes the body once the path is known.
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("a problem is plain data");
-        let kind = HeaderValue::from_static("application/problem+json");
-        (self.code, [(header::CONTENT_TYPE, kind)], body).into_response()
+        let mut response = self.code.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Makes every answer that is an error a problem document, whoever gave it.
+pub async fn finished(response: Response, path: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let mut problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        // An answer of the framework's: one line of text. The daemon's own (`/readyz`) is JSON.
+        None if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") => {
+            return Response::from_parts(parts, body);
+        }
+        None => {
+            let text = axum::body::to_bytes(body, 4096).await.unwrap_or_default();
+            Problem::new(status, String::from_utf8_lossy(&text))
+        }
+    };
+    problem.instance = path.to_owned();
+    let text = serde_json::to_vec(&problem).expect("a problem is plain data");
+    let headers = &mut parts.headers;
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(allow) = problem.allow.as_deref().and_then(|allow| allow.parse().ok()) {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Response::from_parts(parts, Body::from(text))
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Unknown => StatusCode::UNAUTHORIZED,
+            Refusal::NoRule | Refusal::Role { .. } | Refusal::Camera => StatusCode::FORBIDDEN,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        Self::new(error.status(), error.body_text())
     }
 }
 
@@ -61,12 +154,6 @@ impl From<StoreError> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(error: QueryRejection) -> Self {
-        Self::bad_request(error.body_text())
-    }
-}
-
-impl From<JsonRejection> for Problem {
-    fn from(error: JsonRejection) -> Self {
         Self::bad_request(error.body_text())
     }
 }

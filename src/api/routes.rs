@@ -7,22 +7,26 @@ use super::dto::{
     ScoresQuery, SnapshotQuery,
 };
 use super::guard::{Guard, guard};
+use super::login::{login, logout, me};
 use super::page;
 use super::problem::Problem;
 use super::serve::Shared;
 use super::sinks;
 use super::stream::stream;
 use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
+use crate::access::{self, Caller};
 use crate::alert::{self, Change};
 use crate::base::{CameraName, Timestamp};
 use crate::store::EventFilter;
 use crate::threshold::{Outlook, Rule};
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{Router, get, post};
+use axum::routing::{MethodRouter, Router, get, post};
+use axum::{Extension, Json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +34,8 @@ const DEFAULT_PICTURE_WIDTH: u32 = 960;
 const MAX_PICTURE_WIDTH: u32 = 3840;
 const DEFAULT_EVENTS: usize = 50;
 const MAX_EVENTS: usize = 500;
+/// Bytes of a request's body: what people write, never a file.
+const MAX_BODY: usize = 64 << 10;
 const MAX_POINTS: usize = 10_000;
 /// Characters of a review's note.
 const MAX_NOTE: usize = 2000;
@@ -40,42 +46,69 @@ const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
 pub(super) type Api = State<Arc<Shared>>;
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
+/// Every route. Each must have its line in [`access::TABLE`].
+fn routes() -> Routes {
+    Routes::default()
+        .get("/", page::index)
+        .get("/assets/{file}", page::asset)
+        .get("/healthz", healthz)
+        .get("/readyz", readyz)
+        .get("/metrics", metrics)
+        .post("/api/login", login)
+        .post("/api/logout", logout)
+        .get("/api/me", me)
+        .get("/api/cameras", cameras)
+        .get("/api/cameras/{name}", camera)
+        .get("/api/cameras/{name}/latest.jpg", latest)
+        .get("/api/cameras/{name}/scores", scores)
+        .get("/api/cameras/{name}/calibration", calibration)
+        .post("/api/cameras/{name}/learn", learn)
+        .get("/api/events", events)
+        .get("/api/events/{id}", event)
+        .get("/api/events/{id}/snapshot.jpg", snapshot)
+        .get("/api/events/{id}/thumbnail.jpg", thumbnail)
+        .post("/api/events/{id}/review", review)
+        .get("/api/events/{id}/clip.mp4", clip)
+        .get("/api/stream", stream)
+        .get("/api/sinks", sinks::sinks)
+        .get("/api/sinks/{name}/dead", sinks::dead)
+        .post("/api/sinks/{name}/dead/retry", sinks::retry)
+        .get("/api/config", config)
+}
+
+/// Collects routes, and takes only those that the table of rights knows.
+#[derive(Default)]
+struct Routes {
+    router: Router<Arc<Shared>>,
+    seen: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    fn get<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add("GET", path, get(handler))
+    }
+
+    fn post<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
+        self.add("POST", path, post(handler))
+    }
+
+    fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Shared>>) -> Self {
+        assert!(access::rule(method, path).is_some(), "{method} {path} has no line in access::TABLE");
+        self.seen.insert((method, path));
+        Self { router: self.router.route(path, handler), seen: self.seen }
+    }
+}
+
 pub fn router(shared: Arc<Shared>, guarded: Guard) -> Router {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/assets/{file}", get(page::asset))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/cameras", get(cameras))
-        .route("/api/cameras/{name}", get(camera))
-        .route("/api/cameras/{name}/latest.jpg", get(latest))
-        .route("/api/cameras/{name}/scores", get(scores))
-        .route("/api/cameras/{name}/calibration", get(calibration))
-        .route("/api/cameras/{name}/learn", post(learn))
-        .route("/api/events", get(events))
-        .route("/api/events/{id}", get(event))
-        .route("/api/events/{id}/snapshot.jpg", get(snapshot))
-        .route("/api/events/{id}/thumbnail.jpg", get(thumbnail))
-        .route("/api/events/{id}/review", post(review))
-        .route("/api/events/{id}/clip.mp4", get(clip))
-        .route("/api/stream", get(stream))
-        .route("/api/sinks", get(sinks::sinks))
-        .route("/api/sinks/{name}/dead", get(sinks::dead))
-        .route("/api/sinks/{name}/dead/retry", post(sinks::retry))
-        .route("/api/config", get(config))
+    (routes().router)
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(axum::middleware::from_fn_with_state(guarded, guard))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn_with_state((guarded, shared.clone()), guard))
         .with_state(shared)
 }
 
 async fn no_route() -> Problem {
     Problem::not_found("nothing is here; the API begins at /api/cameras and /api/events")
-}
-
-async fn no_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path knows other methods only; see the Allow header")
 }
 
 async fn healthz() -> &'static str {
@@ -102,8 +135,9 @@ async fn metrics(State(api): Api) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.parts.metrics.render())
 }
 
-async fn cameras(State(api): Api) -> Json<Vec<CameraDto>> {
-    Json(api.parts.cameras.list().iter().map(CameraDto::from).collect())
+async fn cameras(State(api): Api, Extension(caller): Extension<Caller>) -> Json<Vec<CameraDto>> {
+    let list = api.parts.cameras.list();
+    Json(list.iter().filter(|status| caller.sees(&status.name)).map(CameraDto::from).collect())
 }
 
 async fn camera(State(api): Api, Path(name): Path<String>) -> Result<Json<CameraDto>, Problem> {
@@ -206,15 +240,30 @@ async fn learn(
     .await
 }
 
-async fn events(State(api): Api, query: Queried<EventsQuery>) -> Result<Json<EventsDto>, Problem> {
+async fn events(
+    State(api): Api,
+    Extension(caller): Extension<Caller>,
+    query: Queried<EventsQuery>,
+) -> Result<Json<EventsDto>, Problem> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
     if !(1..=MAX_EVENTS).contains(&limit) {
         return Err(Problem::bad_request(format!("`limit` is from 1 to {MAX_EVENTS}")));
     }
-    let cameras = query.cameras.as_deref().unwrap_or_default().split(',').filter(|c| !c.is_empty());
+    let asked = query.cameras.as_deref().unwrap_or_default().split(',').filter(|c| !c.is_empty());
+    let mut cameras: Vec<CameraName> = asked.map(CameraName::from).collect();
+    if let Some(own) = &caller.cameras {
+        match cameras.is_empty() {
+            true => cameras = own.to_vec(),
+            false => cameras.retain(|camera| caller.sees(camera)),
+        }
+        // An empty list would mean all.
+        if cameras.is_empty() {
+            return Ok(Json(EventsDto { events: Vec::new(), next: None }));
+        }
+    }
     let filter = EventFilter {
-        cameras: cameras.map(CameraName::from).collect(),
+        cameras,
         after: query.after,
         before: query.before,
         min_score: query.min_score,
@@ -241,6 +290,7 @@ async fn event(State(api): Api, Path(id): Path<String>) -> Result<Json<EventDto>
 
 async fn review(
     State(api): Api,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     body: Result<Json<ReviewBody>, JsonRejection>,
 ) -> Result<Json<EventDto>, Problem> {
@@ -250,7 +300,7 @@ async fn review(
     }
     blocking(move || {
         let _in_order = api.parts.store.in_order();
-        let reviewed = api.parts.store.review(&id, label, note.trim(), None)?;
+        let reviewed = api.parts.store.review(&id, label, note.trim(), caller.name.as_deref())?;
         let event = reviewed.ok_or_else(|| Problem::no_event(&id))?;
         api.parts.bus.alert(Change::Update, &event);
         Ok(Json(EventDto::full(&event)))
@@ -303,4 +353,15 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the request failed: {e}")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_table_has_its_route() {
+        let lines = access::TABLE.iter().filter(|rule| rule.method != "MQTT");
+        assert_eq!(lines.map(|rule| (rule.method, rule.path)).collect::<BTreeSet<_>>(), routes().seen);
+    }
 }

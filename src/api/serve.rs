@@ -2,7 +2,9 @@
 
 use super::guard::Guard;
 use super::{Bus, Cameras, Sinks, routes};
+use crate::access::Access;
 use crate::base::Clock;
+use crate::config::Http;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use std::io::ErrorKind;
@@ -31,6 +33,8 @@ pub struct Parts {
     pub bus: Arc<Bus>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
+    /// Who may ask.
+    pub access: Arc<Access>,
     /// The configuration without its secrets.
     pub config: serde_json::Value,
     /// Time between the stream's signs of life; [`HEARTBEAT`] unless in a test.
@@ -44,6 +48,8 @@ pub(super) struct Shared {
     pub(super) parts: Parts,
     /// Becomes true when the server stops: streams would never end by themselves.
     pub(super) stopping: watch::Receiver<bool>,
+    /// Served by TLS.
+    pub(super) secure: bool,
 }
 
 /// Why the server cannot start.
@@ -76,8 +82,9 @@ pub struct ServerHandle {
     running: Option<(Runtime, JoinHandle<std::io::Result<()>>)>,
 }
 
-/// Binds `listen` and serves until the handle is dropped. Not to be called from within an async runtime.
-pub fn serve(listen: SocketAddr, parts: Parts) -> Result<ServerHandle, ServeError> {
+/// Binds the address and serves until the handle is dropped. Not to be called from within an async runtime.
+pub fn serve(http: &Http, parts: Parts) -> Result<ServerHandle, ServeError> {
+    let listen = http.listen;
     let failed = |e: &std::io::Error| ServeError::new(listen, e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -90,9 +97,10 @@ pub fn serve(listen: SocketAddr, parts: Parts) -> Result<ServerHandle, ServeErro
     let addr = listener.local_addr().map_err(|e| failed(&e))?;
     let (stop, stopping) = watch::channel(false);
     let mut stopped = stopping.clone();
-    let router = routes::router(Arc::new(Shared { parts, stopping }), Guard::new(addr));
+    let shared = Arc::new(Shared { parts, stopping, secure: http.tls.is_some() });
+    let router = routes::router(shared, Guard::new(addr, &http.hosts));
     let task = runtime.spawn(async move {
-        axum::serve(listener, router)
+        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             })

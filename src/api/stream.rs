@@ -4,9 +4,11 @@ use super::bus::{Message, Missed, Topic};
 use super::dto::EventDto;
 use super::problem::Problem;
 use super::serve::Shared;
+use crate::access::{Caller, Credential};
 use crate::alert::Change;
 use crate::base::Timestamp;
 use crate::store::StoreError;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
@@ -27,6 +29,8 @@ type Item = Result<SseEvent, Infallible>;
 /// `GET /api/stream`.
 pub async fn stream(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+    credential: Option<Extension<Credential>>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let last_seen = match headers.get("last-event-id").map(|v| v.to_str().ok().and_then(|v| v.parse().ok())) {
@@ -48,7 +52,8 @@ pub async fn stream(
     };
     let (out, waiting) = mpsc::channel(WAITING);
     let heartbeat = shared.parts.heartbeat;
-    tokio::spawn(feed(shared, missed, live, out));
+    let listener = Listener { caller, credential: credential.map(|Extension(shown)| shown) };
+    tokio::spawn(feed(shared, listener, missed, live, out));
     Ok(Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::new().interval(heartbeat).text("alive")))
 }
 
@@ -66,14 +71,22 @@ fn from_store(shared: &Shared, since: Timestamp, up_to: i64) -> Result<Vec<Arc<M
             Arc::new(Message {
                 id: if i + 1 == count { up_to } else { since.as_microsecond() },
                 topic,
+                camera: event.camera.clone(),
                 data: serde_json::to_string(&dto).expect("wire shapes are plain data"),
             })
         })
         .collect())
 }
 
+/// Who listens. What it is recognised by may end before the stream does.
+struct Listener {
+    caller: Caller,
+    credential: Option<Credential>,
+}
+
 async fn feed(
     shared: Arc<Shared>,
+    listener: Listener,
     missed: Vec<Arc<Message>>,
     mut live: broadcast::Receiver<Arc<Message>>,
     out: mpsc::Sender<Item>,
@@ -81,15 +94,25 @@ async fn feed(
     shared.parts.metrics.stream_opened();
     let mut stopping = shared.stopping.clone();
     tokio::select! {
-        () = converse(&shared, missed, &mut live, &out) => {}
+        () = converse(&shared, &listener.caller, missed, &mut live, &out) => {}
+        () = unknown(&shared, &listener) => {}
         _ = stopping.wait_for(|stop| *stop) => {}
     }
     shared.parts.metrics.stream_closed();
 }
 
+/// Waits until the listener has logged out, or its token has expired.
+async fn unknown(shared: &Shared, listener: &Listener) {
+    let known = |shown: &Credential| shared.parts.access.recognise(shown).is_some();
+    while listener.credential.as_ref().is_none_or(known) {
+        tokio::time::sleep(shared.parts.heartbeat).await;
+    }
+}
+
 /// Hands over messages until the client is gone or too slow.
 async fn converse(
     shared: &Shared,
+    caller: &Caller,
     missed: Vec<Arc<Message>>,
     live: &mut broadcast::Receiver<Arc<Message>>,
     out: &mpsc::Sender<Item>,
@@ -106,6 +129,7 @@ async fn converse(
         // A slow client is cut off rather than left with a hole: it comes back with Last-Event-ID for the
         // alerts.
         let lost = match message {
+            Ok(message) if !caller.sees(&message.camera) => continue,
             Ok(message) => {
                 match tokio::time::timeout(shared.parts.patience, out.send(Ok(sse(&message)))).await {
                     Ok(Ok(())) => continue,

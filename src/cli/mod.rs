@@ -1,4 +1,4 @@
-//! The command line: run | check | learn | score | eval | models.
+//! The command line: run | check | learn | score | eval | models | user.
 //!
 //! A subcommand is a file here with `pub struct Args` and `pub fn run(&Args) -> anyhow::Result<ExitCode>`,
 //! a line in [`Command`] and a line in [`dispatch`]. Output goes through [`out`], so that a reader who has
@@ -13,6 +13,7 @@ mod recordings;
 mod models;
 mod run;
 mod score;
+mod user;
 
 use crate::base::Choice;
 use crate::config::{Budget, Invalid};
@@ -69,6 +70,7 @@ enum Command {
     Score(score::Args),
     Eval(eval::Args),
     Models(models::Args),
+    User(user::Args),
 }
 
 fn dispatch(command: &Command) -> Result<ExitCode> {
@@ -79,6 +81,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Models(args) => models::run(args),
+        Command::User(args) => user::run(args),
     }
 }
 

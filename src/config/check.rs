@@ -1,13 +1,14 @@
 //! From the configuration as written to what it means: every rule that one key alone cannot show.
 
 mod sink;
+mod users;
 
 use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Bytes, Raw, RawCamera, Section};
 use super::{
-    Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Http, Learning, Method,
-    Provider, Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Learning, Method, Provider,
+    Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,15 @@ pub fn check(raw: &Raw, around: &Surroundings, report: &mut Report) -> Config {
     let names: Vec<_> = cameras.iter().map(|camera| camera.name.clone()).collect();
     let sinks = raw.sinks.iter().filter_map(|sink| check.sink(sink, &names)).collect();
     check.unique_names(&raw.sinks, "sink");
-    Config { http: check.http(&raw.http), store: check.store(&raw.store), runtime, cameras, sinks }
+    let users = check.users(&raw.users, &cameras);
+    Config {
+        http: check.http(&raw.http, &users),
+        users,
+        store: check.store(&raw.store),
+        runtime,
+        cameras,
+        sinks,
+    }
 }
 
 struct Check<'a, 'r> {
@@ -69,20 +78,6 @@ impl Check<'_, '_> {
     fn path(&self, section: &Section, key: &str) -> PathBuf {
         // Joining an absolute path gives that path.
         self.around.dir.join(section.get::<String>(key))
-    }
-
-    fn http(&mut self, section: &Section) -> Http {
-        let listen: std::net::SocketAddr = section.get("listen");
-        if !listen.ip().is_loopback() {
-            let message = "whoever reaches this address sees the cameras and can change their state";
-            self.warn(
-                section,
-                "listen",
-                message,
-                "keep it behind a firewall or a proxy that asks who is there",
-            );
-        }
-        Http { listen }
     }
 
     fn store(&mut self, section: &Section) -> Store {
@@ -475,7 +470,7 @@ impl Check<'_, '_> {
 pub const FUSED: &str = "fused";
 
 /// Keys whose values are quoted in messages of this file.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 14] = [
     "dir",
     "path",
     "onnxruntime",
@@ -487,6 +482,9 @@ const SHOWN: [&str; 11] = [
     "extractor",
     "scorer",
     "budget",
+    "tls_cert",
+    "tls_key",
+    "expires",
 ];
 
 /// May stand as a file's name without meaning another folder.

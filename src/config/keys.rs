@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{EmailTls, Grade, Provider, Sampler, SinkKind};
+use super::{EmailTls, Grade, Provider, Role, Sampler, SinkKind};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -28,8 +28,6 @@ pub enum Kind {
     Template,
     /// A list of names.
     Names,
-    /// A list of texts.
-    Texts,
     /// A list of some of these.
     Choices(&'static [&'static str]),
     /// `"1/day"` and the like, or `"none"`.
@@ -38,6 +36,8 @@ pub enum Kind {
     Size(u64, u64),
     /// An IP address and a port.
     Address,
+    /// A list of texts.
+    Texts,
 }
 
 /// What holds where a key is not given, as TOML text; [`crate::config::check`] reads it the way it reads
@@ -84,7 +84,24 @@ const HOUR: Duration = seconds(3600);
 const DAY: Duration = seconds(86_400);
 
 /// `[http]`
-pub const HTTP: &[Key] = &[key("listen", Kind::Address, Default::Is("\"127.0.0.1:8710\""))];
+pub const HTTP: &[Key] = &[
+    key("listen", Kind::Address, Default::Is("\"127.0.0.1:8710\"")),
+    key("hosts", Kind::Texts, Default::Nothing("[\"cameras.example.org\"]")),
+    key("tls_cert", Kind::Path, Default::Nothing("\"server.crt\"")),
+    key("tls_key", Kind::Path, Default::Nothing("\"server.key\"")),
+];
+
+/// `[[user]]`
+pub const USER: &[Key] = &[
+    key("name", Kind::Name, Default::Required("\"anna\"")),
+    key("role", Kind::Choice(&Role::NAMES), Default::Required("\"operator\"")),
+    key("password_hash", Kind::Secret, Default::Nothing("\"$argon2id$v=19$m=19456,t=2,p=1$...\"")),
+    key("password_hash_file", Kind::Path, Default::Nothing("\"anna.hash\"")),
+    key("token_hash", Kind::Secret, Default::Nothing("\"sha256:...\"")),
+    key("token_hash_file", Kind::Path, Default::Nothing("\"anna.token\"")),
+    key("expires", Kind::Text, Default::Nothing("\"2027-12-31T00:00:00Z\"")),
+    key("cameras", Kind::Names, Default::Nothing("[\"plaza\"]")),
+];
 
 /// `[store]`
 pub const STORE: &[Key] = &[
@@ -197,6 +214,7 @@ pub const SINK: &[Key] = &[
 /// The tables with their names, in the manual's order; `camera` and `sink` are arrays of tables.
 pub const TABLES: &[(&str, &[Key])] = &[
     ("http", HTTP),
+    ("user", USER),
     ("store", STORE),
     ("runtime", RUNTIME),
     ("detector", DETECTOR),

@@ -12,6 +12,7 @@ mod raw;
 mod sample;
 mod sink;
 mod units;
+mod user;
 mod view;
 
 pub use budget::Budget;
@@ -24,6 +25,7 @@ pub use provider::Provider;
 pub use sample::{sample_alert, sample_camera_state};
 pub use sink::{Email, EmailTls, Grade, Jsonl, Mqtt, Secret, Sink, SinkKind, To, Wants, Webhook};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
+pub use user::{Role, Tls, User};
 
 use crate::base::{CameraName, DetectorName, Rate, choices};
 use std::net::SocketAddr;
@@ -34,6 +36,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub http: Http,
+    /// Nobody: whoever reaches the server, which is on loopback then, may do everything.
+    pub users: Vec<User>,
     pub store: Store,
     pub runtime: Runtime,
     pub cameras: Vec<Camera>,
@@ -45,6 +49,10 @@ pub struct Config {
 pub struct Http {
     /// Loopback unless told otherwise; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Further names and addresses by which the server may be asked for.
+    pub hosts: Vec<String>,
+    /// Plain HTTP where there is none.
+    pub tls: Option<Tls>,
 }
 
 /// What is kept on disk.

@@ -48,6 +48,7 @@ pub struct Section {
 #[derive(Debug)]
 pub struct Raw {
     pub http: Section,
+    pub users: Vec<Section>,
     pub store: Section,
     pub runtime: Section,
     pub cameras: Vec<RawCamera>,
@@ -60,7 +61,11 @@ impl Raw {
     /// Full name and byte offset of every key that the file gives.
     pub fn places(&self) -> impl Iterator<Item = (String, usize)> {
         let cameras = self.cameras.iter().flat_map(|raw| std::iter::once(&raw.camera).chain(&raw.detectors));
-        let sections = [&self.http, &self.store, &self.runtime].into_iter().chain(cameras).chain(&self.sinks);
+        let sections = [&self.http, &self.store, &self.runtime]
+            .into_iter()
+            .chain(cameras)
+            .chain(&self.sinks)
+            .chain(&self.users);
         sections.flat_map(|section| {
             section.values.iter().filter_map(|(name, (_, at))| Some((section.key(name), (*at)?)))
         })
@@ -118,7 +123,8 @@ fn tables(text: &str, root: &DeTable, broken: bool, report: &mut Report) -> Raw 
     let (runtime, detector) = (section("runtime", keys::RUNTIME), section("detector", keys::DETECTOR));
     let cameras = root.get("camera").map_or(Vec::new(), |value| cameras(text, value, &detector, report));
     let sinks = root.get("sink").map_or(Vec::new(), |value| list(text, value, "sink", keys::SINK, report));
-    Raw { http, store, runtime, cameras, sinks, broken }
+    let users = root.get("user").map_or(Vec::new(), |value| list(text, value, "user", keys::USER, report));
+    Raw { http, users, store, runtime, cameras, sinks, broken }
 }
 
 /// A list of tables `[[what]]`, each called by its name where it has a good one.

@@ -2,7 +2,7 @@
 
 use super::location::redacted;
 use super::units::{format_duration, format_size};
-use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, Transport};
+use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, Transport, User};
 use serde_json::{Value, json};
 
 impl Config {
@@ -10,7 +10,13 @@ impl Config {
     /// passwords masked, hosts and paths left visible.
     pub fn redacted(&self) -> Value {
         json!({
-            "http": { "listen": self.http.listen.to_string() },
+            "http": {
+                "listen": self.http.listen.to_string(),
+                "hosts": self.http.hosts,
+                "tls_cert": self.http.tls.as_ref().map(|tls| &tls.cert),
+                "tls_key": self.http.tls.as_ref().map(|tls| &tls.key),
+            },
+            "user": self.users.iter().map(user).collect::<Vec<_>>(),
             "store": { "dir": self.store.dir, "keep": format_duration(self.store.keep) },
             "runtime": {
                 "onnxruntime": self.runtime.onnxruntime,
@@ -21,6 +27,17 @@ impl Config {
             "sink": self.sinks.iter().map(sink).collect::<Vec<_>>(),
         })
     }
+}
+
+fn user(user: &User) -> Value {
+    json!({
+        "name": user.name,
+        "role": user.role,
+        "password_hash": user.password_hash.as_ref().map(|_| "***"),
+        "token_hash": user.token_hash.as_ref().map(|_| "***"),
+        "expires": user.expires,
+        "cameras": user.cameras,
+    })
 }
 
 fn camera(camera: &Camera) -> Value {

@@ -31,6 +31,7 @@ mod telling;
 
 pub use stop::Stop;
 
+use crate::access::Access;
 use crate::alert::Change;
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
@@ -174,8 +175,9 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     drop(to_scoring);
     let learner = spawn("learning", move || supervisor.run())?;
     let server = api::serve(
-        config.http.listen,
+        &config.http,
         api::Parts {
+            access: Arc::new(Access::new(&config.users, clock.clone())),
             cameras: board.clone(),
             sinks: posts.clone(),
             store: store.clone(),

@@ -64,6 +64,8 @@ fn ort_library() -> PathBuf {
     )
 }
 
+const USER: &str = "[[user]]\nname = \"anna\"\nrole = \"admin\"\ntoken_hash = \
+    \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n";
 const CAMERA: &str = "[[camera]]\nname = \"a\"\nsource = \"synthetic\"\n";
 
 #[test]
@@ -285,7 +287,7 @@ fn the_view_for_people_shows_hosts_but_no_secrets() {
 fn what_is_not_meant_is_warned_of() {
     let place = Place::new();
     for (text, key) in [
-        (format!("[http]\nlisten = \"0.0.0.0:8710\"\n{CAMERA}"), "http.listen"),
+        (format!("[http]\nlisten = \"0.0.0.0:8710\"\n{USER}{CAMERA}"), "http.listen"),
         (format!("{CAMERA}transport = \"udp\"\n"), "camera.a.transport"),
         (
             "[[camera]]\nname = \"a\"\nsource = \"file\"\nlocation = \"no/such.mp4\"\n".into(),
@@ -295,6 +297,49 @@ fn what_is_not_meant_is_warned_of() {
         let warnings = place.load(&text).expect("good").warnings;
         assert_eq!(warnings.iter().map(|w| w.key.as_str()).collect::<Vec<_>>(), [key]);
     }
+}
+
+#[test]
+fn beyond_loopback_nobody_is_served_who_is_not_known() {
+    let place = Place::new();
+    let open = format!("[http]\nlisten = \"0.0.0.0:8710\"\n{CAMERA}");
+    let said = place.load(&open).expect_err("open to everybody").to_string();
+    assert!(said.contains("http.listen") && said.contains("sigmawatch user NAME"), "{said}");
+    assert!(place.load(&format!("[http]\nlisten = \"[::1]:8710\"\n{CAMERA}")).is_ok(), "loopback");
+    let tls = "tls_cert = \"c.pem\"\ntls_key = \"k.pem\"\n";
+    let safe = place.load(&format!("[http]\nlisten = \"0.0.0.0:8710\"\n{tls}{USER}{CAMERA}")).expect("good");
+    assert!(safe.warnings.is_empty(), "{:?}", safe.warnings);
+    assert_eq!(safe.config.users[0].name, "anna");
+}
+
+#[test]
+fn users_are_checked_and_their_hashes_stay_hidden() {
+    let place = Place::new();
+    let user = "[[user]]\nname = \"anna\"\nrole = \"viewer\"\n";
+    for (text, key) in [
+        (user.to_owned(), "user.anna.password_hash"),
+        (format!("{user}password_hash = \"c4nary\"\n"), "user.anna.password_hash"),
+        (format!("{user}password_hash = \"${{UNSET}}\"\n"), "user.anna.password_hash"),
+        (format!("{user}token_hash = \"sha256:c4nary\"\n"), "user.anna.token_hash"),
+        (format!("{user}token_hash_file = \"none\"\n"), "user.anna.token_hash_file"),
+        (format!("{USER}cameras = [\"attic\"]\n"), "user.anna.cameras"),
+        (format!("{USER}cameras = []\n"), "user.anna.cameras"),
+        (format!("{USER}expires = \"tomorrow\"\n"), "user.anna.expires"),
+        (USER.replace("admin", "king"), "user.anna.role"),
+        (format!("{USER}{USER}"), "user.anna.name"),
+        (format!("{USER}{}", USER.replace("anna", "otto")), "user.otto.token_hash"),
+        ("[user]\nname = \"anna\"\n".to_owned(), "user"),
+        ("[http]\ntls_cert = \"c.pem\"\n".to_owned(), "http.tls_cert"),
+    ] {
+        let bad = place.load(&format!("{text}{CAMERA}")).expect_err(key);
+        assert_eq!(bad.problems[0].key, key, "{text}: {bad}");
+        assert!(!bad.to_string().contains("c4nary"), "{bad}");
+    }
+    let good = place.load(&format!("{USER}cameras = [\"a\"]\n{CAMERA}")).expect("good");
+    let view = good.config.redacted();
+    assert_eq!(view["user"][0]["token_hash"], "***");
+    assert_eq!(view["user"][0]["cameras"], serde_json::json!(["a"]));
+    assert!(!format!("{good:?}").contains("ba7816bf"));
 }
 
 #[test]

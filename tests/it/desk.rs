@@ -1,10 +1,12 @@
 //! A running API over a real store, with cameras that a test sets as it likes.
 
+use sigmawatch::access::Access;
 use sigmawatch::api::{
     Bus, CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
     Parts, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
+use sigmawatch::config::{Http, User};
 use sigmawatch::frame::{Picture, StreamInfo};
 use sigmawatch::infer::{Covers, Grid};
 use sigmawatch::sink::{self, Posts};
@@ -112,6 +114,11 @@ pub fn detector(name: &str, state: LearningState) -> DetectorStatus {
     }
 }
 
+/// Plain HTTP at an address.
+pub fn http(listen: &str) -> Http {
+    Http { listen: listen.parse().expect("an address"), hosts: vec![], tls: None }
+}
+
 /// A server and what it speaks for.
 pub struct Desk {
     pub cameras: Arc<FakeCameras>,
@@ -130,6 +137,11 @@ impl Desk {
     }
 
     pub fn start_at(now: Timestamp) -> Self {
+        Self::start_with(now, &[])
+    }
+
+    /// For these users only.
+    pub fn start_with(now: Timestamp, users: &[User]) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         let clock = Arc::new(SimClock::new(now));
         let cameras = Arc::new(FakeCameras {
@@ -157,12 +169,12 @@ impl Desk {
             bus: bus.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
+            access: Arc::new(Access::new(users, clock.clone())),
             config: serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
             heartbeat: Duration::from_millis(50),
             patience: Duration::from_millis(300),
         };
-        let any_port = "127.0.0.1:0".parse().expect("an address");
-        let server = Some(serve(any_port, parts.clone()).expect("served"));
+        let server = Some(serve(&http("127.0.0.1:0"), parts.clone()).expect("served"));
         Self { cameras, store, bus, metrics, server, parts, _dir: dir }
     }
 

@@ -23,6 +23,7 @@ mod page_views;
 mod program;
 mod python;
 mod provider;
+mod rights;
 mod rtsp;
 mod rtsp_camera;
 mod scorers;
