@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test bench figures budget accuracy fmt lint install
+.PHONY: help setup web web-check run build test kills bench figures budget accuracy fmt lint install
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -50,6 +50,10 @@ test: ## Set up, check format and lints, run every test
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
+
+kills: ## Kill the daemon 200 times while it alerts, and look at what is left
+	scripts/setup test
+	SIGMAWATCH_KILLS=200 $(CARGO) test --locked --test it -- --exact --nocapture kills::no_kill_loses_or_corrupts_anything
 
 bench: ## Measure the whole path against decoding alone
 	scripts/setup test

@@ -425,6 +425,8 @@ pub struct ScoresQuery {
     pub before: Option<Timestamp>,
     /// Seconds.
     pub step: Option<f64>,
+    /// Instead of `step`: at most so many points.
+    pub points: Option<usize>,
 }
 
 /// Query of `/api/cameras/{name}/learn`.

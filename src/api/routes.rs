@@ -17,7 +17,7 @@ use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
 use crate::access::{self, Caller};
 use crate::alert::{self, Change};
 use crate::base::{CameraName, Timestamp};
-use crate::store::EventFilter;
+use crate::store::{EventFilter, step_for};
 use crate::threshold::{Outlook, Rule};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -190,9 +190,12 @@ async fn scores(
     if after >= before {
         return Err(Problem::bad_request("`after` must be earlier than `before`"));
     }
-    let step = match query.step {
-        None => None,
-        Some(s) => Some(
+    let step = match (query.step, query.points) {
+        (None, None) => None,
+        (Some(_), Some(_)) => return Err(Problem::bad_request("give `step` or `points`, not both")),
+        (None, Some(points)) if (2..=MAX_POINTS).contains(&points) => Some(step_for(after, before, points)),
+        (None, Some(_)) => return Err(Problem::bad_request(format!("`points` is from 2 to {MAX_POINTS}"))),
+        (Some(s), None) => Some(
             Duration::try_from_secs_f64(s)
                 .ok()
                 .filter(|s| !s.is_zero())
@@ -201,7 +204,7 @@ async fn scores(
     };
     blocking(move || {
         let points = api.parts.store.scores(&name, &detector, after, before, step, MAX_POINTS)?;
-        Ok(Json(ScoresDto { camera, detector, after, before, step: query.step, points }))
+        Ok(Json(ScoresDto { camera, detector, after, before, step: step.map(|s| s.as_secs_f64()), points }))
     })
     .await
 }

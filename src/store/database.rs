@@ -98,6 +98,24 @@ const MIGRATIONS: &[&str] = &[
         body  TEXT NOT NULL                       -- what is known of it, as JSON
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- A row a score only until its minute is over; then minutes are packed (store/fold.rs).
+    ALTER TABLE scores RENAME TO recent_scores;
+    CREATE TABLE score_minutes (
+        place INTEGER PRIMARY KEY,                -- detector << 32, plus minutes since 1970
+        body  BLOB NOT NULL                       -- store/packed.rs
+    ) STRICT;
+    CREATE TABLE score_extremes (                 -- of every packed minute, and of every hour with one
+        detector  INTEGER NOT NULL REFERENCES detectors (id),
+        minutes   INTEGER NOT NULL,               -- 1 or 60
+        start     INTEGER NOT NULL,               -- so many minutes or hours after 1970
+        high      REAL NOT NULL,
+        high_ms   INTEGER NOT NULL,               -- when, milliseconds since 1970
+        threshold REAL NOT NULL,                  -- in force then
+        low       REAL NOT NULL,
+        PRIMARY KEY (detector, minutes, start)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Version of the layout that this program writes.

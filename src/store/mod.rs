@@ -4,7 +4,9 @@ mod clips;
 mod database;
 mod events;
 mod files;
+mod fold;
 mod life;
+mod packed;
 mod reviews;
 mod outbox;
 mod ring;
@@ -17,12 +19,13 @@ use files::write_atomically;
 pub use life::LifeLog;
 pub use outbox::{Announcement, DeadLetter, Letter, MOST_DEAD, MOST_LETTERS, OLDEST_LETTER, Subject};
 pub use ring::{FeatureRing, RingRecord, RingSpec};
-pub use scores::{ScorePoint, ScoreRow};
+pub use scores::{ScorePoint, ScoreRow, step_for};
 
 use crate::base::{Clock, Timestamp};
 use database::Database;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +64,8 @@ pub struct Store {
     /// See [`Store::in_order`].
     telling: Mutex<()>,
     bell: outbox::Bell,
+    /// The minute up to which no score is left to be packed.
+    packed_until: AtomicI64,
     /// Locked as long as this store is open: two daemons must not share a folder.
     _lock: File,
 }
@@ -82,7 +87,8 @@ impl Store {
         })?;
         let database = Database::open(&layout.database())?;
         let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
-        let store = Self { layout, database, clock, telling, bell, _lock: lock };
+        let packed_until = AtomicI64::new(i64::MIN);
+        let store = Self { layout, database, clock, telling, bell, packed_until, _lock: lock };
         store.sweep_snapshots()?;
         store.sweep_clips()?;
         Ok(store)

@@ -160,7 +160,12 @@ fn scores_come_as_a_timeline() {
     let scores: Vec<_> =
         some["points"].as_array().expect("points").iter().map(|p| p["score"].clone()).collect();
     assert_eq!(scores, [1929.0, 1939.0, 1949.0]);
+    assert_eq!(some["points"][0]["low"], 1920.0);
+    let few = json(get(&desk, &path.replace("step=10", "points=4")));
+    assert_eq!((few["step"].as_f64(), few["points"].as_array().map(Vec::len)), (Some(11.0), Some(4)));
     for (query, word) in [
+        ("points=1", "points"),
+        ("points=10&step=1", "points"),
         ("step=0", "step"),
         ("step=-1", "step"),
         ("step=nan", "step"),

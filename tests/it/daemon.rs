@@ -23,6 +23,8 @@ const PLAZA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n";
 #[derive(Clone, Copy)]
 pub enum Says {
     NotANumber,
+    /// Ordinary and unusual by turns, often.
+    Either,
     /// Far above any threshold of mu 1 and sigma 0.5.
     Unusual,
     /// How much the regions differ: nothing where nothing moves, and far above the threshold where something does.
@@ -52,6 +54,12 @@ pub fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
             let (most, least) = (over(&mut g, "ReduceMax"), over(&mut g, "ReduceMin"));
             let (apart, much) = (g.op("Sub", &[&most, &least], &[]), g.scalar(1e4));
             g.op("Mul", &[&apart, &much], &[])
+        }
+        Says::Either => {
+            let (wild, high) = (g.scalar(1e5), g.scalar(50.0));
+            let wild = g.op("Mul", &[&whole, &wild], &[]);
+            let wave = g.op("Sin", &[&wild], &[]);
+            g.op("Mul", &[&wave, &high], &[])
         }
         Says::Unusual => {
             let high = g.scalar(50.0);

@@ -15,6 +15,7 @@ mod files;
 mod fixture;
 mod i3d;
 mod inspect;
+mod kills;
 mod migrations;
 mod models;
 mod packets;
