@@ -85,7 +85,13 @@ impl Check<'_, '_> {
         if dir.exists() && !dir.is_dir() {
             self.problem(section, "dir", "this is a file", "name a folder; it is made if it does not exist");
         }
-        Store { dir, keep: section.get("keep") }
+        Store {
+            dir,
+            keep: section.get("keep"),
+            keep_reviewed: section.get("keep_reviewed"),
+            max_size: section.get::<Bytes>("max_size").0,
+            min_free: section.get::<Bytes>("min_free").0,
+        }
     }
 
     fn runtime(&mut self, section: &Section) -> Runtime {

@@ -107,6 +107,9 @@ pub const USER: &[Key] = &[
 pub const STORE: &[Key] = &[
     key("dir", Kind::Path, Default::Is("\"data\"")),
     key("keep", Kind::Duration(HOUR, seconds(3650 * 86_400)), Default::Is("\"30d\"")),
+    key("keep_reviewed", Kind::Duration(HOUR, seconds(3650 * 86_400)), Default::Is("\"365d\"")),
+    key("max_size", Kind::Size(100_000_000, 1_000_000_000_000_000), Default::Is("\"20GB\"")),
+    key("min_free", Kind::Size(0, 1_000_000_000_000_000), Default::Is("\"1GB\"")),
 ];
 
 /// `[runtime]`

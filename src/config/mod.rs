@@ -60,8 +60,14 @@ pub struct Http {
 pub struct Store {
     /// Holds `sigmawatch.sqlite3`, `snapshots/` and `models/<camera>/`.
     pub dir: PathBuf,
-    /// Events, their pictures and scores older than this are removed.
+    /// Scores older than this are removed, and events that nobody reviewed with their pictures.
     pub keep: Duration,
+    /// Reviewed events older than this are removed.
+    pub keep_reviewed: Duration,
+    /// Bytes of database, pictures and clips.
+    pub max_size: u64,
+    /// Bytes to stay free on the disk.
+    pub min_free: u64,
 }
 
 /// The machinery.

@@ -17,7 +17,13 @@ impl Config {
                 "tls_key": self.http.tls.as_ref().map(|tls| &tls.key),
             },
             "user": self.users.iter().map(user).collect::<Vec<_>>(),
-            "store": { "dir": self.store.dir, "keep": format_duration(self.store.keep) },
+            "store": {
+                "dir": self.store.dir,
+                "keep": format_duration(self.store.keep),
+                "keep_reviewed": format_duration(self.store.keep_reviewed),
+                "max_size": format_size(self.store.max_size),
+                "min_free": format_size(self.store.min_free),
+            },
             "runtime": {
                 "onnxruntime": self.runtime.onnxruntime,
                 "pipelines": self.runtime.pipelines,

@@ -19,7 +19,7 @@ use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
-use crate::store::{Beside, EventFilter, FeatureRing, ScoreRow, Store, StoreError};
+use crate::store::{Beside, EventFilter, FeatureRing, Limits, ScoreRow, Store, StoreError};
 use crate::telemetry::{Delivery, DetectorMetrics, Metrics, SkipReason, Stage};
 use crate::threshold::{Tail, Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
@@ -95,7 +95,7 @@ pub struct Desk {
     pub clock: Arc<dyn Clock>,
     /// Asks for a detector to be learned.
     pub learn: Sender<usize>,
-    pub keep: Duration,
+    pub limits: Limits,
     pub timeline: Vec<ScoreRow>,
     /// Pictures that wait to be drawn, one a detector at most.
     pub drawings: VecDeque<Drawing>,
@@ -157,8 +157,12 @@ impl Desk {
                 written = now;
             }
             if retained.is_zero() || now.saturating_sub(retained) >= RETAIN_EVERY {
-                if let Err(error) = self.store.retain(self.keep) {
-                    tracing::warn!("cannot remove what is too old: {error}");
+                match self.store.retain(&self.limits) {
+                    Ok((removed, kept)) => {
+                        self.metrics.kept(kept.database, kept.pictures, kept.clips);
+                        self.metrics.removed(removed.age, removed.size);
+                    }
+                    Err(error) => tracing::warn!("cannot remove what is too old or too much: {error}"),
                 }
                 retained = now.max(Duration::from_nanos(1));
             }

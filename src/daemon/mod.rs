@@ -38,7 +38,7 @@ use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::frame::PacketKeep;
 use crate::sink::Posts;
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::telemetry::{Metrics, Queue};
 use crate::{api, frame, sink};
 use anyhow::{Context, Result};
@@ -150,7 +150,12 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         metrics: metrics.clone(),
         clock: clock.clone(),
         learn: ask,
-        keep: config.store.keep,
+        limits: Limits {
+            keep: config.store.keep,
+            keep_reviewed: config.store.keep_reviewed,
+            max_size: config.store.max_size,
+            min_free: config.store.min_free,
+        },
         timeline: vec![],
         drawings: Default::default(),
         pulse: pulses.stage("desk"),

@@ -121,6 +121,9 @@ const MIGRATIONS: &[&str] = &[
 /// Version of the layout that this program writes.
 const NEWEST: u32 = MIGRATIONS.len() as u32;
 
+/// What SQLite calls the `auto_vacuum` that gives pages back when it is told to.
+const INCREMENTAL: i64 = 2;
+
 /// Two connections to one file: a writer, and a reader that never waits for it (write-ahead log).
 pub(super) struct Database {
     path: PathBuf,
@@ -149,6 +152,12 @@ impl Database {
         };
         let mut writer = connect().map_err(|e| explain(path, &e))?;
         migrate(&mut writer, path)?;
+        let vacuum = writer.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0));
+        if vacuum.map_err(|e| explain(path, &e))? != INCREMENTAL {
+            // Once, for files that were made before pages could be given back.
+            let changed = writer.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+            changed.map_err(|e| explain(path, &e))?;
+        }
         let reader = connect().map_err(|e| explain(path, &e))?;
         reader.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
         Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
@@ -170,6 +179,31 @@ impl Database {
             Ok(done)
         };
         attempt().map_err(|e| explain(&self.path, &e))
+    }
+
+    /// Bytes in use: pages that hold something, and the write-ahead log.
+    pub(super) fn bytes(&self) -> Result<u64, StoreError> {
+        let pages = self.read(|c| {
+            let number = |name: &str| c.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
+        })?;
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        let log = std::fs::metadata(log).map_or(0, |m| m.len());
+        Ok(pages.unsigned_abs() + log)
+    }
+
+    /// Gives up to so many empty pages back to the disk.
+    pub(super) fn give_back(&self, pages: u32) -> Result<(), StoreError> {
+        let writer = hold(&self.writer);
+        let give = || -> rusqlite::Result<()> {
+            // It gives back one page a step.
+            let mut statement = writer.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+            let mut steps = statement.query([])?;
+            while steps.next()?.is_some() {}
+            Ok(())
+        };
+        give().map_err(|e| explain(&self.path, &e))
     }
 
     pub(super) fn read<T>(

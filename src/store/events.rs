@@ -151,15 +151,6 @@ impl Store {
         }
         Ok(events)
     }
-
-    /// Removes events that ended before `before`; gives their ids.
-    pub(super) fn remove_events(&self, before: Timestamp) -> Result<Vec<String>, StoreError> {
-        self.database.write(Durable::PowerLoss, |t| {
-            t.prepare_cached("DELETE FROM events WHERE end_us < ?1 RETURNING id")?
-                .query_map([before.as_microsecond()], |row| row.get(0))?
-                .collect()
-        })
-    }
 }
 
 /// Writes an event but for what is kept beside it, and gives that.

@@ -7,6 +7,7 @@ mod files;
 mod fold;
 mod life;
 mod packed;
+mod retention;
 mod reviews;
 mod outbox;
 mod ring;
@@ -18,16 +19,16 @@ pub use files::Layout;
 use files::write_atomically;
 pub use life::LifeLog;
 pub use outbox::{Announcement, DeadLetter, Letter, MOST_DEAD, MOST_LETTERS, OLDEST_LETTER, Subject};
+pub use retention::{Kept, Limits, Removed};
 pub use ring::{FeatureRing, RingRecord, RingSpec};
 pub use scores::{ScorePoint, ScoreRow, step_for};
 
-use crate::base::{Clock, Timestamp};
+use crate::base::Clock;
 use database::Database;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Why something cannot be kept or read back; names the place, the cause and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -121,22 +122,6 @@ impl Store {
     pub fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Ok((_, small)) = self.snapshot_paths(id) else { return Ok(None) };
         files::read_if_there(&small)
-    }
-
-    /// Removes events that ended, and scores taken, more than `keep` ago; with their pictures. Gives the
-    /// number of events removed.
-    pub fn retain(&self, keep: Duration) -> Result<usize, StoreError> {
-        let before = self.clock.now().checked_sub(keep).unwrap_or(Timestamp::MIN);
-        self.remove_scores(before)?;
-        let gone = self.remove_events(before)?;
-        // Rows first: a picture without its row is swept at the next start, a row without its picture lies.
-        for id in &gone {
-            let (large, small) = self.snapshot_paths(id)?;
-            files::remove_if_there(&large)?;
-            files::remove_if_there(&small)?;
-            self.layout.clip(id).map_or(Ok(()), |clip| files::remove_if_there(&clip))?;
-        }
-        Ok(gone.len())
     }
 
     fn snapshot_paths(&self, id: &str) -> Result<(std::path::PathBuf, std::path::PathBuf), StoreError> {

@@ -112,6 +112,8 @@ pub struct Metrics {
     sink_waiting: IntGaugeVec,
     stream_clients: IntGauge,
     stream_lagged: IntCounter,
+    store_bytes: IntGaugeVec,
+    store_removed: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -237,6 +239,12 @@ impl Metrics {
                     "Messages that slow clients of the event stream missed before they were cut off.",
                 )
                 .with_label_values::<&str>(&[]),
+            store_bytes: m.int_gauge("store_bytes", &["kind"], "Bytes that the store keeps on disk."),
+            store_removed: m.counter(
+                "store_removed_total",
+                &["reason"],
+                "Events removed because they were too old, or because there was too much.",
+            ),
             registry: m.registry,
             catalogue: m.catalogue,
         }
@@ -319,6 +327,20 @@ impl Metrics {
 
     pub fn stream_closed(&self) {
         self.stream_clients.dec();
+    }
+
+    /// What the store keeps, bytes.
+    pub fn kept(&self, database: u64, pictures: u64, clips: u64) {
+        for (kind, bytes) in [("database", database), ("pictures", pictures), ("clips", clips)] {
+            self.store_bytes.with_label_values(&[kind]).set(bytes.try_into().unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Events that the store removed, by why.
+    pub fn removed(&self, age: usize, size: usize) {
+        for (reason, events) in [("age", age), ("size", size)] {
+            self.store_removed.with_label_values(&[reason]).inc_by(events as u64);
+        }
     }
 
     /// A slow client missed `messages`.

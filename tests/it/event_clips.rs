@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use sigmawatch::alert::{Clip, Lack};
 use sigmawatch::base::{SimClock, Timestamp};
-use sigmawatch::store::Store;
+use sigmawatch::store::{Limits, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,6 +258,8 @@ fn a_clip_stays_with_its_event_whatever_becomes_of_it_and_goes_when_it_goes() {
     let left: Vec<_> =
         std::fs::read_dir(&clips).expect("lists").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, [format!("{}.mp4", event.id).as_str()], "what was not finished is gone");
-    assert_eq!(store.retain(Duration::from_secs(3600)).expect("removed"), 1);
+    let hour = Duration::from_secs(3600);
+    let limits = Limits { keep: hour, keep_reviewed: hour, max_size: u64::MAX, min_free: 0 };
+    assert_eq!(store.retain(&limits).expect("removed").0.age, 1);
     assert_eq!(std::fs::read_dir(&clips).expect("lists").count(), 0);
 }

@@ -6,7 +6,7 @@ use sigmawatch::base::{SimClock, SystemClock, Timestamp};
 use sigmawatch::features::Features;
 use sigmawatch::frame::{FrameSpec, PixelFormat};
 use sigmawatch::infer::{Covers, ExtractorSpec, Grid, Manifest, ModelSpec};
-use sigmawatch::store::{EventFilter, FeatureRing, RingSpec, ScoreRow, Store};
+use sigmawatch::store::{EventFilter, FeatureRing, Limits, Removed, RingSpec, ScoreRow, Store};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -150,13 +150,50 @@ fn what_is_too_old_goes_with_its_pictures() {
     }
     let row = |s| row(at(s));
     store.put_scores(&[row(1000), row(1900)]).expect("written");
-    assert_eq!(store.retain(Duration::from_secs(1500)).expect("kept"), 0);
+    let limits = Limits {
+        keep: Duration::from_secs(1500),
+        keep_reviewed: Duration::from_secs(1500),
+        max_size: u64::MAX,
+        min_free: 0,
+    };
+    assert_eq!(store.retain(&limits).expect("kept").0, Removed::default());
     clock.advance(Duration::from_secs(1000));
-    assert_eq!(store.retain(Duration::from_secs(1500)).expect("kept"), 1, "open events stay");
+    assert_eq!(store.retain(&limits).expect("kept").0, Removed { age: 1, size: 0 }, "open events stay");
     assert_eq!(store.event(&event(0).id).expect("read"), None);
     assert_eq!(store.snapshot(&event(0).id).expect("read"), None);
     assert_eq!(store.thumbnail(&event(50).id).expect("read").as_deref(), Some(&b"small"[..]));
     assert_eq!(store.scores("gate", "main", at(0), at(5000), None, 10).expect("read").len(), 1);
+}
+
+#[test]
+fn where_there_is_too_much_the_oldest_goes_and_what_was_reviewed_last() {
+    const HOUR: u64 = 3600;
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let clock = Arc::new(SimClock::new(at(1000)));
+    let store = Store::open(dir.path(), clock.clone()).expect("opened");
+    // Event 360 n begins n hours after the first; each has a picture of a megabyte.
+    for n in 0..6 {
+        store.put_event(&event(360 * n)).expect("written");
+        store.put_snapshot(&event(360 * n).id, &[1; 1_000_000], b"small").expect("written");
+        store.put_scores(&[row(event(360 * n).start_time)]).expect("written");
+    }
+    store.review(&event(0).id, Some(Label::TrueAlarm), "", None).expect("reviewed");
+    clock.advance(Duration::from_secs(5 * HOUR + 600));
+    let year = Duration::from_secs(365 * 24 * HOUR);
+    let limits = Limits { keep: year, keep_reviewed: year, max_size: u64::MAX, min_free: 0 };
+    let left = |limits: Limits| {
+        store.retain(&limits).expect("kept");
+        let page = store.events(&EventFilter::default(), 100).expect("read");
+        page.events.iter().map(|e| e.first_segment / 360).collect::<Vec<_>>()
+    };
+    assert_eq!(left(limits), [5, 4, 3, 2, 1, 0]);
+    let (_, kept) = store.retain(&limits).expect("kept");
+    assert!(kept.pictures > 6_000_000 && kept.database > 10_000, "{kept:?}");
+    assert_eq!(left(Limits { max_size: kept.database + 4_500_000, ..limits }), [5, 4, 3, 0]);
+    assert_eq!(store.snapshot(&event(360).id).expect("read"), None);
+    assert_eq!(store.scores("gate", "main", at(0), at(99_999), None, 10).expect("read").len(), 3);
+    // No disk has so much room: everything may go but the last hour, reviewed or not.
+    assert_eq!(left(Limits { min_free: u64::MAX, ..limits }), [5]);
 }
 
 #[test]
