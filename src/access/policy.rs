@@ -74,6 +74,7 @@ pub const TABLE: &[Rule] = &[
     get("/api/cameras/{name}/scores", VIEWER, Scope::Camera),
     get("/api/cameras/{name}/calibration", VIEWER, Scope::Camera),
     post("/api/cameras/{name}/learn", OPERATOR, Scope::Camera),
+    post("/api/cameras/{name}/detect", OPERATOR, Scope::Camera),
     get("/api/events", VIEWER, Scope::Listed),
     get("/api/events/{id}", VIEWER, Scope::Event),
     get("/api/events/{id}/snapshot.jpg", VIEWER, Scope::Event),

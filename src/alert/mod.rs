@@ -5,12 +5,14 @@ mod quiet;
 mod review;
 mod snapshot;
 mod tracker;
+mod zones;
 
 pub use clip::{Clip, Lack};
 pub use quiet::{Quiet, Quieting};
 pub use review::{Label, Review};
 pub use snapshot::{Map, Snapshot, jpeg, snapshot, with_map};
 pub use tracker::{Observation, Report, Tracker};
+pub use zones::{Zone, covered_regions, zones_of};
 
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::Budget;
@@ -69,6 +71,9 @@ pub struct Event {
     pub regions: Vec<f32>,
     /// Strangest regions of that segment, strangest first, as `(row, column)`.
     pub top_regions: Vec<(usize, usize)>,
+    /// Names of the zones that hold one of the first three of them.
+    #[serde(default)]
+    pub zones: Vec<String>,
     /// What moved most in the strangest of them, most first; empty where the scorer explains nothing.
     #[serde(default)]
     pub factors: Vec<Reason>,

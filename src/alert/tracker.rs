@@ -1,11 +1,11 @@
 //! Verdicts -> events: what one detector's segments do to its open event. Pure: no clock, no disk.
 
-use super::{Change, Event, ModelRef, Quieting, Severity};
+use super::{Change, Event, ModelRef, Quieting, Severity, Zone, zones_of};
 use crate::base::{CameraName, DetectorName};
 use crate::frame::Stamp;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score};
-use crate::segment::Segment;
+use crate::segment::{MediaClock, Segment};
 use crate::threshold::{Debounce, Rule, Step, Threshold, Verdict};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -71,9 +71,9 @@ pub struct Tracker {
     rule: Rule,
     debounce: Debounce,
     quieting: Quieting,
+    zones: Vec<Zone>,
     recent: VecDeque<Recent>,
-    /// The newest segment's run, presentation time and monotonic time, and its place in media time.
-    last: Option<(u64, Duration, Duration, Duration)>,
+    clock: MediaClock,
     open: Option<Open>,
 }
 
@@ -92,15 +92,22 @@ struct Open {
 }
 
 impl Tracker {
-    pub fn new(camera: CameraName, detector: DetectorName, rule: Rule, quieting: Quieting) -> Self {
+    pub fn new(
+        camera: CameraName,
+        detector: DetectorName,
+        rule: Rule,
+        quieting: Quieting,
+        zones: Vec<Zone>,
+    ) -> Self {
         Self {
             camera,
             detector,
             rule,
             debounce: Debounce::new(rule),
             quieting,
+            zones,
             recent: VecDeque::with_capacity(rule.open_m),
-            last: None,
+            clock: MediaClock::default(),
             open: None,
         }
     }
@@ -126,7 +133,7 @@ impl Tracker {
             self.debounce = Debounce::new(self.rule);
             self.recent.clear();
         }
-        let now = self.media_time(seen.segment);
+        let now = self.clock.next(seen.segment.run, &seen.segment.end);
         if self.recent.len() == self.rule.open_m {
             self.recent.pop_front();
         }
@@ -149,27 +156,13 @@ impl Tracker {
     /// Lets time pass without a segment; `now` is monotonic time. A camera that is away for the gap ends its
     /// event.
     pub fn tick(&mut self, now: Duration) -> Option<Report> {
-        let (_, _, received, media) = self.last?;
-        if self.debounce.tick(media + now.saturating_sub(received)) { self.close() } else { None }
+        if self.debounce.tick(self.clock.at(now)?) { self.close() } else { None }
     }
 
     /// Ends the open event at once: the daemon stops.
     pub fn finish(&mut self) -> Option<Report> {
         self.debounce = Debounce::new(self.rule);
         self.close()
-    }
-
-    /// A clock that never goes back: presentation time within a run, so that a recording played fast is
-    /// judged like a live camera; arrival time between runs, whose presentation times are unrelated.
-    fn media_time(&mut self, segment: &Segment) -> Duration {
-        let end = &segment.end;
-        let now = match self.last {
-            None => Duration::ZERO,
-            Some((run, pts, _, media)) if run == segment.run => media + end.pts.saturating_sub(pts),
-            Some((_, _, received, media)) => media + end.received.saturating_sub(received),
-        };
-        self.last = Some((segment.run, end.pts, end.received, now));
-        now
     }
 
     fn begin(&mut self, seen: &Observation, first: u64, now: Duration) -> Report {
@@ -183,6 +176,7 @@ impl Tracker {
         let top = part_of_it().map(|r| r.score).filter(|s| s.is_finite()).fold(seen.score.value, f32::max);
         // Not a number where none of them is known.
         let rarest = part_of_it().map(|r| r.probability).fold(seen.probability, f64::min);
+        let top_regions = seen.score.top_regions(seen.grid, TOP_REGIONS);
         let event = Event {
             id: new_id(seen.segment.end.wall),
             camera: self.camera.clone(),
@@ -206,7 +200,8 @@ impl Tracker {
             grid: seen.grid,
             covers: seen.covers,
             regions: seen.score.regions.clone(),
-            top_regions: seen.score.top_regions(seen.grid, TOP_REGIONS),
+            zones: zones_of(&self.zones, seen.grid, seen.covers, &top_regions),
+            top_regions,
             factors: seen.reasons.to_vec(),
             quiet: self.quieting.opens(now),
             has_snapshot: false,
@@ -250,6 +245,7 @@ impl Tracker {
             (event.grid, event.covers) = (seen.grid, seen.covers);
             event.regions.clone_from(&seen.score.regions);
             event.top_regions = seen.score.top_regions(seen.grid, TOP_REGIONS);
+            event.zones = zones_of(&self.zones, seen.grid, seen.covers, &event.top_regions);
             event.factors = seen.reasons.to_vec();
         }
         open.reported = now;
@@ -327,6 +323,7 @@ mod tests {
                     "main".into(),
                     RULE,
                     Quieting::new(Duration::from_secs(20), None),
+                    vec![],
                 ),
                 model,
                 pts_offset: 0,
@@ -349,6 +346,7 @@ mod tests {
                 run: self.run,
                 start: stamp(second - 1),
                 end: stamp(second),
+                unsettled: false,
                 frames: Vec::new(),
             };
             self.index += 1;

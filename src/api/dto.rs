@@ -1,6 +1,6 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
-use super::{CameraStatus, DetectorStatus, LearningState, LinkState};
+use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::{Budget, Role};
@@ -26,9 +26,20 @@ pub struct CameraDto {
     pub last_frame_age_seconds: Option<f64>,
     pub reconnects: u64,
     pub frames: u64,
+    /// Whether it opens events.
+    pub detect: DetectDto,
     /// In the configuration's order; the fused one, if there is one, comes last.
     pub detectors: Vec<DetectorDto>,
     pub links: CameraLinks,
+}
+
+/// Whether a camera opens events.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DetectDto {
+    /// It is wanted.
+    pub on: bool,
+    /// `on`, or why it does not now.
+    pub state: DetectState,
 }
 
 /// A detector of a camera.
@@ -108,6 +119,7 @@ impl From<&CameraStatus> for CameraDto {
             last_frame_age_seconds: s.last_frame_age,
             reconnects: s.reconnects,
             frames: s.frames,
+            detect: DetectDto { on: s.detect.on, state: s.detect.state },
             detectors: s.detectors.iter().map(DetectorDto::from).collect(),
             links: CameraLinks {
                 latest: format!("/api/cameras/{}/latest.jpg", s.name),
@@ -185,6 +197,8 @@ pub struct EventDto {
     pub quiet: Option<Quiet>,
     /// Strangest regions, strangest first.
     pub top_regions: Vec<RegionDto>,
+    /// Names of the zones that hold the strangest regions.
+    pub zones: Vec<String>,
     /// Learned factors that moved most in the strangest region, most first; empty where the scorer has none.
     pub factors: Vec<FactorDto>,
     /// Only where one event was asked for.
@@ -305,6 +319,7 @@ impl EventDto {
                 .iter()
                 .map(|(row, column)| RegionDto { row: *row, column: *column })
                 .collect(),
+            zones: event.zones.clone(),
             factors: event.factors.iter().map(FactorDto::from).collect(),
             map: None,
             review: event.review.clone(),
@@ -434,6 +449,13 @@ pub struct ScoresQuery {
 #[serde(deny_unknown_fields)]
 pub struct LearnQuery {
     pub detector: Option<String>,
+}
+
+/// Body of `/api/cameras/{name}/detect`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectBody {
+    pub on: bool,
 }
 
 /// Query of `/api/events`.

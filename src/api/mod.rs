@@ -35,6 +35,8 @@ pub trait Cameras: Send + Sync {
     fn picture(&self, camera: &str, max_width: u32) -> Option<Picture>;
     /// Starts learning again from the newest features: one detector, or without a name all that learn in place.
     fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused>;
+    /// Has the camera open events, or not. False: no such camera.
+    fn detect(&self, camera: &str, on: bool) -> bool;
     /// Models loaded, store open, sources started.
     fn ready(&self) -> bool;
 }
@@ -72,8 +74,30 @@ pub struct CameraStatus {
     pub last_frame_age: Option<f64>,
     pub reconnects: u64,
     pub frames: u64,
+    pub detect: DetectStatus,
     /// In the configuration's order; the fused one, if there is one, comes last.
     pub detectors: Vec<DetectorStatus>,
+}
+
+/// Whether a camera opens events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DetectStatus {
+    /// It is wanted.
+    pub on: bool,
+    pub state: DetectState,
+}
+
+/// Whether a camera opens events now, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectState {
+    On,
+    /// It is not wanted.
+    Off,
+    /// Its schedule says not now.
+    Schedule,
+    /// The whole picture changes.
+    SceneChange,
 }
 
 /// A detector as the API shows it.

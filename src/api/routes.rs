@@ -3,8 +3,8 @@
 use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::clip::clip;
 use super::dto::{
-    CameraDto, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody, ScoresDto,
-    ScoresQuery, SnapshotQuery,
+    CameraDto, DetectBody, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody,
+    ScoresDto, ScoresQuery, SnapshotQuery,
 };
 use super::guard::{Guard, guard};
 use super::login::{login, logout, me};
@@ -63,6 +63,7 @@ fn routes() -> Routes {
         .get("/api/cameras/{name}/scores", scores)
         .get("/api/cameras/{name}/calibration", calibration)
         .post("/api/cameras/{name}/learn", learn)
+        .post("/api/cameras/{name}/detect", detect)
         .get("/api/events", events)
         .get("/api/events/{id}", event)
         .get("/api/events/{id}/snapshot.jpg", snapshot)
@@ -239,6 +240,24 @@ async fn learn(
     blocking(move || {
         api.parts.cameras.learn(&name, query.detector.as_deref())?;
         Ok((StatusCode::ACCEPTED, Json(CameraDto::from(&status(&api, &name)?))))
+    })
+    .await
+}
+
+async fn detect(
+    State(api): Api,
+    Path(name): Path<String>,
+    body: Result<Json<DetectBody>, JsonRejection>,
+) -> Result<Json<CameraDto>, Problem> {
+    let Json(DetectBody { on }) = body?;
+    status(&api, &name)?;
+    blocking(move || {
+        // Remembered first: what was answered holds after a restart.
+        api.parts.store.put_detect(&name, on)?;
+        api.parts.cameras.detect(&name, on);
+        let status = status(&api, &name)?;
+        api.parts.bus.camera(&status);
+        Ok(Json(CameraDto::from(&status)))
     })
     .await
 }

@@ -5,6 +5,7 @@ mod choice;
 mod clock;
 mod file;
 mod name;
+mod polygon;
 mod rate;
 mod template;
 
@@ -15,5 +16,6 @@ pub use clock::{Clock, SimClock, SystemClock};
 pub use file::write_atomically;
 pub use jiff::Timestamp;
 pub use name::{CameraName, DetectorName};
+pub use polygon::Polygon;
 pub use rate::{Per, Rate};
 pub use template::Template;

@@ -12,7 +12,7 @@ use crate::segment::learning_stride;
 use crate::store::{FeatureRing, Layout, RingRecord};
 use crate::threshold::Rule;
 use crate::train::{
-    self, Flow, LabelledSet, LearnConfig, LearnError, Learned, Progress, Published, Report, Sample,
+    self, Flow, LabelledSet, LearnConfig, LearnError, Learned, Progress, Published, Regions, Report, Sample,
     TrainingSet,
 };
 use anyhow::{Context, Result, ensure};
@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// How to learn: what `learn` and `eval` share.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Learning {
     /// What to learn; docs/ref/models.md compares them
     #[arg(long, value_name = "NAME", default_value = Method::default().name(), value_parser = one_of::<Method>())]
@@ -74,6 +74,9 @@ pub struct Learning {
     /// Seed of the training: the same seed and features give the same file
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Regions that count for nothing, row by row from 0: numbers and ranges, such as 0-14,30
+    #[arg(long, value_name = "REGIONS", default_value = "", hide_default_value = true)]
+    mask: Regions,
     /// Steps of the training, for scorers that are networks [default: 500; beta-vae: 1500; rtfm: 100]
     #[arg(long)]
     steps: Option<usize>,
@@ -124,13 +127,14 @@ fn number(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone
 
 impl Learning {
     pub fn config(&self) -> Result<LearnConfig> {
-        let Self { scorer, seed, steps, beta, capacity, p_mean, p_std, published } = *self;
+        let Self { scorer, seed, steps, beta, capacity, p_mean, p_std, published, mask: Regions(masked) } =
+            self.clone();
         let PublishedArgs { levels, start, sampler, embedding } = published;
         ensure!(start < levels, "--start {start}: with {levels} noise levels, it is 0 to {}", levels - 1);
         let published = Published { levels: levels.into(), start: start.into(), sampler, embedding };
         let usual = LearnConfig::of(scorer);
         let steps = steps.unwrap_or(usual.steps);
-        Ok(LearnConfig { seed, steps, beta, capacity, noise: (p_mean, p_std), published, ..usual })
+        Ok(LearnConfig { seed, steps, beta, capacity, noise: (p_mean, p_std), published, masked, ..usual })
     }
 }
 

@@ -8,8 +8,9 @@ use super::problem::{Problem, Report};
 use super::raw::{Bytes, Raw, RawCamera, Section};
 use super::{
     Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Learning, Method, Provider,
-    Runtime, Sampler, Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Runtime, Sampler, SceneChange, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -114,7 +115,8 @@ impl Check<'_, '_> {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers as usize,
         };
-        Runtime { onnxruntime, pipelines, workers }
+        let timezone = section.find("timezone").unwrap_or_else(TimeZone::system);
+        Runtime { onnxruntime, pipelines, workers, timezone }
     }
 
     fn unique_names<'s>(&mut self, sections: impl IntoIterator<Item = &'s Section>, what: &str) {
@@ -164,6 +166,12 @@ impl Check<'_, '_> {
             clips: self.clips(camera),
             fusion: self.fusion(camera, &raw.detectors),
             detectors: self.detectors(camera, &raw.detectors),
+            detect: camera.get("detect"),
+            schedule: camera.get("schedule"),
+            scene_change: SceneChange::named(&camera.get::<String>("scene_change"))
+                .unwrap_or(SceneChange::Pause),
+            masks: camera.get("masks"),
+            zones: camera.get("zones"),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{EmailTls, Grade, Provider, Role, Sampler, SinkKind};
+use super::{EmailTls, Grade, Provider, Role, Sampler, SceneChange, SinkKind};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -34,6 +34,14 @@ pub enum Kind {
     RateOrNone,
     /// Bytes, with kB, MB, GB or TB.
     Size(u64, u64),
+    /// A list of polygons, each a list of corners `[x, y]`, 0 to 1.
+    Polygons,
+    /// A table of polygons by name.
+    Zones,
+    /// `"always"`, or a list of spans of the week.
+    Schedule,
+    /// A name of the time zone database.
+    TimeZone,
     /// An IP address and a port.
     Address,
     /// A list of texts.
@@ -117,6 +125,7 @@ pub const RUNTIME: &[Key] = &[
     key("onnxruntime", Kind::Path, Default::Is("\"runtime/libonnxruntime.so\"")),
     key("pipelines", Kind::Path, Default::Is("\"pipelines\"")),
     key("workers", Kind::Integer(0, 256), Default::Is("0")),
+    key("timezone", Kind::TimeZone, Default::Depends("\"Europe/Berlin\"")),
 ];
 
 /// `[detector]`, and each `detector` of a camera
@@ -167,6 +176,11 @@ pub const CAMERA: &[Key] = &[
     key("clip_longest", Kind::Duration(seconds(10), HOUR), Default::Is("\"2m\"")),
     key("clip_memory", Kind::Size(1_000_000, 1_000_000_000), Default::Is("\"16MB\"")),
     key("fusion", Kind::Choice(&["none", "min", "fisher"]), Default::Is("\"none\"")),
+    key("detect", Kind::Flag, Default::Is("true")),
+    key("schedule", Kind::Schedule, Default::Is("\"always\"")),
+    key("scene_change", Kind::Choice(&SceneChange::NAMES), Default::Is("\"pause\"")),
+    key("masks", Kind::Polygons, Default::Is("[]")),
+    key("zones", Kind::Zones, Default::Is("{}")),
 ];
 
 /// `[[sink]]`

@@ -6,11 +6,13 @@ mod keys;
 mod load;
 mod location;
 mod method;
+mod places;
 mod problem;
 mod provider;
 mod raw;
 mod sample;
 mod sink;
+mod schedule;
 mod units;
 mod user;
 mod view;
@@ -23,11 +25,13 @@ pub use method::{Method, Sampler};
 pub use problem::{Invalid, Problem};
 pub use provider::Provider;
 pub use sample::{sample_alert, sample_camera_state};
+pub use schedule::Schedule;
 pub use sink::{Email, EmailTls, Grade, Jsonl, Mqtt, Secret, Sink, SinkKind, To, Wants, Webhook};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 pub use user::{Role, Tls, User};
 
-use crate::base::{CameraName, DetectorName, Rate, choices};
+use crate::base::{CameraName, DetectorName, Polygon, Rate, choices};
+use jiff::tz::TimeZone;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,6 +83,8 @@ pub struct Runtime {
     pub pipelines: PathBuf,
     /// Extractor threads, each with a single-thread session of its own.
     pub workers: usize,
+    /// Of schedules.
+    pub timezone: TimeZone,
 }
 
 /// The file that holds the GStreamer description `name`.
@@ -98,8 +104,28 @@ pub struct Camera {
     /// One at least.
     pub detectors: Vec<Detector>,
     pub fusion: Fusion,
+    /// Opens events at all, until it is told otherwise.
+    pub detect: bool,
+    /// When it opens events; `None`: always.
+    pub schedule: Option<Schedule>,
+    /// A change of the whole picture opens none.
+    pub scene_change: SceneChange,
+    /// Where nothing is looked for.
+    pub masks: Vec<Polygon>,
+    /// Places with names.
+    pub zones: Vec<(String, Polygon)>,
     /// `None`: no clips are made.
     pub clips: Option<Clips>,
+}
+
+choices! {
+    /// What a change of the whole picture does: lights, the switch to infrared, a camera that is moved.
+    pub enum SceneChange {
+        /// Detectors wait until it is over.
+        Pause = "pause",
+        /// It is judged like everything else.
+        Ignore = "ignore",
+    }
 }
 
 /// Clips of a camera's events.

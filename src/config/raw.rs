@@ -4,7 +4,9 @@ use super::keys::{self, Default, Key, Kind};
 use super::location::redacted;
 use super::problem::{Problem, Report, shorten};
 use super::units::{format_duration, format_size, parse_duration, parse_size};
-use crate::base::Rate;
+use super::{Schedule, places};
+use crate::base::{Polygon, Rate};
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,6 +27,11 @@ pub enum Value {
     Size(Bytes),
     Address(SocketAddr),
     List(Vec<String>),
+    Polygons(Vec<Polygon>),
+    Zones(Vec<(String, Polygon)>),
+    /// `None` is `"always"`.
+    Schedule(Option<Schedule>),
+    TimeZone(TimeZone),
 }
 
 /// A number of bytes.
@@ -332,7 +339,8 @@ macro_rules! from_value {
 
 from_value! {
     String, Text; bool, Flag; u64, Integer; f64, Number; Option<Duration>, Duration; Option<Rate>, Rate;
-    SocketAddr, Address; Vec<String>, List; Bytes, Size;
+    SocketAddr, Address; Vec<String>, List; Bytes, Size; Vec<Polygon>, Polygons; Vec<(String, Polygon)>, Zones;
+    Option<Schedule>, Schedule; TimeZone, TimeZone;
 }
 
 impl FromValue for Duration {
@@ -342,7 +350,7 @@ impl FromValue for Duration {
 }
 
 /// `[a-z0-9_-]{1,64}`: safe in paths, URLs, metric labels and topics.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
@@ -385,6 +393,9 @@ fn value_of(kind: Kind, value: &DeValue) -> Result<Value, String> {
             }
             Ok(Value::List(list))
         }
+        Kind::Polygons => places::polygons(value).map(Value::Polygons),
+        Kind::Zones => places::zones(value).map(Value::Zones),
+        Kind::Schedule => places::schedule(value).map(Value::Schedule),
         _ => value.as_str().map_or_else(|| wanted("a string (in quotes)"), |text| text_value(kind, text)),
     }
 }
@@ -412,6 +423,9 @@ fn text_value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Address => {
             text.parse().map(Value::Address).map_err(|_| "not an IP address with a port".to_string())
         }
+        Kind::TimeZone => TimeZone::get(text)
+            .map(Value::TimeZone)
+            .map_err(|_| "not a time zone that this system knows".into()),
         Kind::Choice(choices) if !choices.contains(&text) => Err("not one of the choices".into()),
         Kind::Name if !is_name(text) => Err("not a name".into()),
         _ if text.is_empty() => Err("empty".into()),
@@ -445,6 +459,12 @@ pub fn allowed(kind: Kind) -> String {
         Kind::Size(min, max) => {
             format!("a number with kB, MB, GB or TB, from {} to {}", format_size(min), format_size(max))
         }
+        Kind::Polygons => "a list of polygons, each a list of corners [x, y] from 0 to 1".into(),
+        Kind::Zones => "a table of names and polygons, each a list of corners [x, y] from 0 to 1".into(),
+        Kind::Schedule => {
+            "\"always\", or a list such as [\"mon-fri 18:00-06:00\", \"sat,sun 00:00-24:00\"]".into()
+        }
+        Kind::TimeZone => "a name such as \"Europe/Berlin\" or \"UTC\"".into(),
         Kind::Address => "an IP address and a port, such as \"127.0.0.1:8710\" or \"[::1]:8710\"".into(),
     }
 }

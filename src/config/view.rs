@@ -28,6 +28,7 @@ impl Config {
                 "onnxruntime": self.runtime.onnxruntime,
                 "pipelines": self.runtime.pipelines,
                 "workers": self.runtime.workers,
+                "timezone": self.runtime.timezone.iana_name().unwrap_or("the system's"),
             },
             "camera": self.cameras.iter().map(camera).collect::<Vec<_>>(),
             "sink": self.sinks.iter().map(sink).collect::<Vec<_>>(),
@@ -78,6 +79,14 @@ fn camera(camera: &Camera) -> Value {
         Fusion::None => json!("none"),
         Fusion::All(rule) => json!(rule),
     };
+    view["detect"] = json!(camera.detect);
+    view["schedule"] = match &camera.schedule {
+        None => json!("always"),
+        Some(schedule) => schedule.spans().collect(),
+    };
+    view["scene_change"] = json!(camera.scene_change);
+    view["masks"] = json!(camera.masks);
+    view["zones"] = camera.zones.iter().map(|(name, polygon)| (name.clone(), json!(polygon))).collect();
     view
 }
 

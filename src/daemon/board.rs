@@ -1,13 +1,16 @@
 //! The board: the newest truth about every camera and detector, written by the stages and read by the API.
 
 use crate::api::{
-    CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
+    CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
+    LearningStatus, LinkState,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
+use crate::config::Schedule;
 use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::threshold::{Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
+use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +34,10 @@ pub struct Listed {
     pub name: CameraName,
     /// Without credentials.
     pub source: String,
+    /// When it opens events, and where that is; `None`: always.
+    pub schedule: Option<(Schedule, TimeZone)>,
+    /// It opens events, until it is told otherwise.
+    pub detect: bool,
 }
 
 /// What never changes about a detector.
@@ -70,6 +77,12 @@ pub struct Facts {
     last_frame: Option<Timestamp>,
     frames: u64,
     pub reconnects: u64,
+    /// Events are wanted.
+    pub detect: bool,
+    /// The whole picture changes.
+    pub scene_changes: bool,
+    /// The camera looks at something else than before.
+    pub view_problem: Option<String>,
 }
 
 /// What is known of one detector.
@@ -91,7 +104,7 @@ pub struct Watch {
 }
 
 impl Facts {
-    fn new() -> Self {
+    fn new(detect: bool) -> Self {
         Self {
             link: LinkState::Connecting,
             link_problem: None,
@@ -103,6 +116,9 @@ impl Facts {
             last_frame: None,
             frames: 0,
             reconnects: 0,
+            detect,
+            scene_changes: false,
+            view_problem: None,
         }
     }
 
@@ -170,7 +186,10 @@ impl Board {
     ) -> Self {
         Self {
             clock,
-            cameras: cameras.into_iter().map(|listed| (listed, Mutex::new(Facts::new()))).collect(),
+            cameras: (cameras.into_iter())
+                .map(|listed| (Facts::new(listed.detect), listed))
+                .map(|(facts, listed)| (listed, Mutex::new(facts)))
+                .collect(),
             detectors: detectors.into_iter().map(|post| (post, Mutex::new(Watch::new()))).collect(),
             ready: AtomicBool::new(false),
             learn,
@@ -206,16 +225,37 @@ impl Board {
             name: listed.name.clone(),
             source: listed.source.clone(),
             link: facts.link,
-            healthy: problem.is_none(),
-            problem: facts.link_problem.clone().or(problem),
+            healthy: problem.is_none() && facts.view_problem.is_none(),
+            problem: facts.link_problem.clone().or(problem).or_else(|| facts.view_problem.clone()),
             stream: facts.stream.clone(),
             fps: facts.fps(now),
             last_frame: facts.last_frame,
             last_frame_age: facts.arrivals.back().map(|at| now.saturating_sub(*at).as_secs_f64()),
             reconnects: facts.reconnects,
             frames: facts.frames,
+            detect: DetectStatus { on: facts.detect, state: self.detects(listed, facts) },
             detectors,
         })
+    }
+
+    /// Whether a camera opens events now.
+    pub fn detect_state(&self, camera: usize) -> DetectState {
+        self.with(camera, |facts| self.detects(&self.cameras[camera].0, facts))
+    }
+
+    fn detects(&self, listed: &Listed, facts: &Facts) -> DetectState {
+        let planned = |(schedule, zone): &(Schedule, TimeZone)| {
+            schedule.holds(self.clock.now().to_zoned(zone.clone()).datetime())
+        };
+        if !facts.detect {
+            DetectState::Off
+        } else if !listed.schedule.as_ref().is_none_or(planned) {
+            DetectState::Schedule
+        } else if facts.scene_changes {
+            DetectState::SceneChange
+        } else {
+            DetectState::On
+        }
     }
 
     /// How a camera's detectors stand, and the first trouble among them.
@@ -325,6 +365,14 @@ impl Cameras for Board {
         })
     }
 
+    fn detect(&self, camera: &str, on: bool) -> bool {
+        let camera = self.find(camera);
+        camera.is_some_and(|camera| {
+            self.with(camera, |facts| facts.detect = on);
+            true
+        })
+    }
+
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -343,7 +391,8 @@ mod tests {
             alerts: true,
             origin,
         };
-        let cameras = vec![Listed { name: "gate".into(), source: "rtsp://gate".into() }];
+        let cameras =
+            vec![Listed { name: "gate".into(), source: "rtsp://gate".into(), schedule: None, detect: true }];
         Board::new(cameras, origins.into_iter().enumerate().map(post).collect(), clock.clone(), learn)
     }
 
@@ -361,6 +410,32 @@ mod tests {
         assert!(status.fps < 2.5 && status.last_frame_age == Some(4.0), "{status:?}");
         clock.advance(Duration::from_secs(60));
         assert_eq!(board.status(0).fps, 0.0);
+    }
+
+    #[test]
+    fn events_are_opened_when_they_are_wanted_planned_and_the_picture_is_calm() {
+        // Thursday, 1 January 1970, in London: an hour ahead of UTC then.
+        let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
+        let schedule = Schedule::parse(["thu 02:00-03:00"]).expect("a schedule");
+        let zone = TimeZone::get("Europe/London").expect("a time zone");
+        let listed = Listed {
+            name: "gate".into(),
+            source: String::new(),
+            schedule: Some((schedule, zone)),
+            detect: true,
+        };
+        let board = Board::new(vec![listed], vec![], clock.clone(), crossbeam_channel::bounded(1).0);
+        let state = || board.status(0).detect.state;
+        assert_eq!(state(), DetectState::Schedule);
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(state(), DetectState::On);
+        board.with(0, |facts| facts.scene_changes = true);
+        assert_eq!(state(), DetectState::SceneChange);
+        assert!(board.detect("gate", false) && !board.detect("yard", false));
+        assert_eq!(board.status(0).detect, DetectStatus { on: false, state: DetectState::Off });
+        board.detect("gate", true);
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(state(), DetectState::Schedule);
     }
 
     #[test]

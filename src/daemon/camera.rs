@@ -6,10 +6,14 @@ use super::stop::Stop;
 use crate::api::{Bus, LearningState, LinkState};
 use crate::base::{CameraName, Clock};
 use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp};
-use crate::segment::{SEGMENT_FRAMES, Segmenter};
+use crate::segment::{MediaClock, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter};
 use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Said of a camera that looks at something else than before.
+const VIEW_CHANGED: &str = "the camera's view has changed: it was moved, or something stands before it (put it back, \
+                            or have it learn again)";
 
 /// What a camera's thread works with.
 pub struct CameraThread {
@@ -21,6 +25,11 @@ pub struct CameraThread {
     /// Segments are dropped when the machine is too slow; those of a recording played as fast as possible wait.
     pub keeps_pace: bool,
     pub feeds: Vec<FeedCutter>,
+    /// Looks at the first view; `None` where a change of the whole picture is not to matter.
+    pub scene: Option<SceneWatch>,
+    pub media: MediaClock,
+    /// Arrival of the newest frame at which the whole picture changed.
+    pub unsettled: Option<Duration>,
     pub lane: Arc<SegmentLane>,
     pub board: Arc<Board>,
     pub bus: Arc<Bus>,
@@ -114,13 +123,15 @@ impl CameraThread {
         if frame.view == 0 {
             self.metrics.frame(wall.as_microsecond() as f64 / 1e6);
             self.board.with(self.camera, |facts| facts.frame(wall, received));
+            self.look_at_the_whole(&frame);
         }
         for number in 0..self.feeds.len() {
             let cutter = &mut self.feeds[number];
             if cutter.view != frame.view {
                 continue;
             }
-            let Some(segment) = cutter.segmenter.push(frame.clone()) else { continue };
+            let Some(mut segment) = cutter.segmenter.push(frame.clone()) else { continue };
+            segment.unsettled = self.unsettled.is_some_and(|newest| newest >= segment.start.received);
             let feed = cutter.feed;
             while !self.keeps_pace && !self.may_go_on(feed) {
                 if self.stop.requested() {
@@ -132,6 +143,34 @@ impl CameraThread {
                 self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
             }
         }
+    }
+
+    /// Lights, the switch to infrared, a camera that is moved: says so, and marks the segments that it spoils.
+    fn look_at_the_whole(&mut self, frame: &Frame) {
+        let Some(scene) = &mut self.scene else { return };
+        let change = scene.see(&frame.pixels, self.media.next(frame.run, &frame.stamp));
+        if scene.changes() {
+            self.unsettled = Some(frame.stamp.received);
+        }
+        let Some(change) = change else { return };
+        let changes = scene.changes();
+        match change {
+            SceneChange::Began => {
+                tracing::info!(camera = %self.name, "the whole picture changes: not judged")
+            }
+            SceneChange::Light => tracing::info!(camera = %self.name, "the light has changed: judged again"),
+            SceneChange::View => tracing::warn!(camera = %self.name, "{VIEW_CHANGED}"),
+            SceneChange::Back => tracing::info!(camera = %self.name, "the camera's view is as it was"),
+        }
+        self.board.with(self.camera, |facts| {
+            facts.scene_changes = changes;
+            match change {
+                SceneChange::View => facts.view_problem = Some(VIEW_CHANGED.into()),
+                SceneChange::Back => facts.view_problem = None,
+                SceneChange::Began | SceneChange::Light => {}
+            }
+        });
+        self.bus.camera(&self.board.status(self.camera));
     }
 
     /// Waits for room for a recording's next segment, and while its first model is made: a recording can

@@ -13,7 +13,7 @@ use super::life::{Life, incident};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
 use crate::alert::{Change, Event, Map, ModelRef, Observation, Report, Tracker, snapshot};
-use crate::api::{Bus, LearningState, announce_event};
+use crate::api::{Bus, DetectState, LearningState, announce_event};
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
@@ -193,7 +193,9 @@ impl Desk {
         }
         self.fuse(feed, &segment);
         self.metrics.stage(Stage::Decide, began.elapsed());
-        if let Ok(features) = features {
+        if let Ok(features) = features
+            && !segment.unsettled
+        {
             self.remember(feed, &segment, &features);
         }
     }
@@ -299,9 +301,28 @@ impl Desk {
             grid: found.grid,
             covers: found.covers,
         };
-        let reports = seat.tracker.as_mut().map(|tracker| tracker.observe(&observation));
-        for report in reports.into_iter().flatten() {
-            self.publish(detector, report, Some(segment));
+        let held = self.held(detector, segment);
+        let seat = &mut self.seats[detector];
+        match held {
+            None => {
+                let reports = seat.tracker.as_mut().map(|tracker| tracker.observe(&observation));
+                for report in reports.into_iter().flatten() {
+                    self.publish(detector, report, Some(segment));
+                }
+            }
+            Some(reason) => {
+                seat.metrics.skipped(reason);
+                // What is open ends: at once where no events are wanted, else after its gap.
+                let over = seat.tracker.as_mut().and_then(|tracker| match reason {
+                    SkipReason::SceneChange => tracker.tick(segment.end.received),
+                    _ => tracker.finish(),
+                });
+                over.into_iter().for_each(|report| self.publish(detector, report, None));
+            }
+        }
+        if segment.unsettled {
+            // Nor does its score belong to the camera's life, from which thresholds are made.
+            return true;
         }
         let seat = &self.seats[detector];
         let row = ScoreRow {
@@ -359,6 +380,17 @@ impl Desk {
     fn life_problem(&self, detector: usize, error: &StoreError) {
         let Seat { camera_name, name, .. } = &self.seats[detector];
         tracing::warn!(camera = %camera_name, detector = %name, "what was watched is not kept: {error}");
+    }
+
+    /// Why a segment's score opens no event whatever it is, if so.
+    fn held(&self, detector: usize, segment: &Segment) -> Option<SkipReason> {
+        match self.board.detect_state(self.seats[detector].camera) {
+            DetectState::Off | DetectState::Schedule => Some(SkipReason::Off),
+            // Of when it was seen, not of now.
+            DetectState::On | DetectState::SceneChange => {
+                segment.unsettled.then_some(SkipReason::SceneChange)
+            }
+        }
     }
 
     /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one

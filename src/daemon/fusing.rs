@@ -122,7 +122,14 @@ mod tests {
             wall: Timestamp::UNIX_EPOCH,
             received: Duration::ZERO,
         };
-        Segment { index: 0, run: 0, start: stamp(end - 1.5), end: stamp(end), frames: vec![] }
+        Segment {
+            index: 0,
+            run: 0,
+            start: stamp(end - 1.5),
+            end: stamp(end),
+            unsettled: false,
+            frames: vec![],
+        }
     }
 
     fn hear(fusing: &mut Fusing, detector: usize, end: f64, value: f32, p: f64) {

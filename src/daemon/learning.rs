@@ -15,6 +15,7 @@ use crate::infer::Manifest;
 use crate::score::{OnnxScorer, Scorer};
 use crate::telemetry::Metrics;
 use crate::threshold::Threshold;
+use crate::train::Regions;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Read};
@@ -42,6 +43,8 @@ pub struct Pupil {
     /// Of the threshold.
     pub k: f64,
     pub learning: Learning,
+    /// Regions that count for nothing, row by row.
+    pub masked: Vec<usize>,
 }
 
 /// The supervisor of all learning.
@@ -179,6 +182,7 @@ impl Supervisor {
             command.args(["--sampler", pupil.learning.sampler.name()]);
         }
         let mut child = command
+            .args(["--mask", &Regions(pupil.masked.clone()).to_string()])
             .args(["--json", "--nice", NICE, "--scorer", method.name(), "--features"])
             .arg(&pupil.ring)
             .args(["--manifest", &manifest, "--stride", &pupil.stride.to_string(), "--out"])
@@ -283,23 +287,32 @@ fn load(file: &Path, pupil: &Pupil) -> Result<Armed, String> {
     if let Some(method) = pupil.in_place.filter(|method| method.name() != learned_by) {
         return Err(format!("{}: was learned by {learned_by}, and {method} is configured", file.display()));
     }
-    if pupil.in_place == Some(Method::DiffusionPublished) {
-        let found = &scorer.spec().training["config"]["published"];
-        let Learning { start, sampler, .. } = pupil.learning;
-        if found["start"] != start || found["sampler"] != sampler.name() {
-            return Err(format!(
-                "{}: starts at {} by {}, and {start} by {sampler} is configured",
-                file.display(),
-                found["start"],
-                found["sampler"],
-            ));
-        }
+    if pupil.in_place.is_some() {
+        learned_alike(&scorer.spec().training["config"], pupil)
+            .map_err(|difference| format!("{}: {difference}", file.display()))?;
     }
     let calibration = &scorer.spec().calibration;
     let threshold = Threshold::of(calibration, pupil.k);
     let method = format!("{}+{}", pupil.extractor.name, scorer.manifest().name);
     let model = ModelRef { name: scorer.manifest().id(), sha256: scorer.sha256().to_owned() };
     Ok(Armed { scorer: Box::new(scorer), method, model, threshold })
+}
+
+/// Refuses what was learned from other regions, or for another way back, than is configured now.
+fn learned_alike(how: &serde_json::Value, pupil: &Pupil) -> Result<(), String> {
+    let masked = how["masked"].as_array().map_or(&[][..], Vec::as_slice);
+    if !masked.iter().eq(pupil.masked.iter()) {
+        return Err("was learned with other masks than are configured".into());
+    }
+    let Learning { start, sampler, .. } = pupil.learning;
+    let found = &how["published"];
+    if pupil.in_place == Some(Method::DiffusionPublished)
+        && (found["start"] != start || found["sampler"] != sampler.name())
+    {
+        let (then, by) = (&found["start"], &found["sampler"]);
+        return Err(format!("starts at {then} by {by}, and {start} by {sampler} is configured"));
+    }
+    Ok(())
 }
 
 /// When a model file was written; now, where the file system does not say.
@@ -364,6 +377,7 @@ mod tests {
             stride: 4,
             k: 3.0,
             learning,
+            masked: vec![],
         };
         load(model, &pupil).map(|armed| armed.method)
     }

@@ -37,6 +37,7 @@ use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::frame::PacketKeep;
+use crate::segment::MediaClock;
 use crate::sink::Posts;
 use crate::store::{Limits, Store};
 use crate::telemetry::{Metrics, Queue};
@@ -88,9 +89,16 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         }
         sources.push(source);
     }
-    let listed = (config.cameras.iter().zip(&sources))
-        .map(|(camera, source)| Listed { name: camera.name.clone(), source: source.describe() });
-    let board = Board::new(listed.collect(), setup::posts(&plan), clock.clone(), ask.clone());
+    let mut listed = vec![];
+    for (camera, source) in config.cameras.iter().zip(&sources) {
+        listed.push(Listed {
+            name: camera.name.clone(),
+            source: source.describe(),
+            schedule: camera.schedule.clone().map(|schedule| (schedule, config.runtime.timezone.clone())),
+            detect: store.detect(&camera.name)?.unwrap_or(camera.detect),
+        });
+    }
+    let board = Board::new(listed, setup::posts(&plan), clock.clone(), ask.clone());
     let board = Arc::new(board);
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
@@ -203,6 +211,9 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
             stall_after: camera.stall_after,
             keeps_pace: camera.source.keeps_pace(),
             feeds: setup::cutters(&plan, index, &metrics),
+            scene: setup::scene(&plan, index, camera.scene_change),
+            media: MediaClock::default(),
+            unsettled: None,
             lane: segments.clone(),
             board: board.clone(),
             bus: bus.clone(),

@@ -3,11 +3,12 @@
 //! A camera is decoded once. Extractors that want other pictures have a *view* each; detectors with one extractor
 //! and one stride share a *feed*, and with it segments and features. Cameras with the same extractor share its model.
 
-use crate::base::{CameraName, DetectorName};
+use crate::alert::{Zone, covered_regions};
+use crate::base::{CameraName, DetectorName, Polygon};
 use crate::config::{self, Config, FUSED, Fusion, FusionRule};
 use crate::features::{Extractor, ExtractorModel};
 use crate::frame::FrameSpec;
-use crate::infer;
+use crate::infer::{self, ExtractorSpec};
 use anyhow::{Context, Result};
 
 /// Everything that the daemon will do, by numbers: cameras and feeds from 0, detectors from 0 with the fused ones
@@ -17,6 +18,8 @@ pub struct Plan {
     extractors: Vec<(config::Extractor, ExtractorModel)>,
     pub cameras: Vec<CameraName>,
     /// Of each camera.
+    pub masks: Vec<Vec<Polygon>>,
+    pub zones: Vec<Vec<Zone>>,
     pub views: Vec<Vec<FrameSpec>>,
     pub feeds: Vec<Feed>,
     pub singles: Vec<Single>,
@@ -56,6 +59,8 @@ impl Plan {
         let mut plan = Self {
             extractors: vec![],
             cameras: config.cameras.iter().map(|camera| camera.name.clone()).collect(),
+            zones: config.cameras.iter().map(zones).collect(),
+            masks: config.cameras.iter().map(|camera| camera.masks.clone()).collect(),
             views: vec![],
             feeds: vec![],
             singles: vec![],
@@ -126,6 +131,15 @@ impl Plan {
         self.extractors.iter().map(|(_, model)| Ok(model.open()?)).collect()
     }
 
+    /// Regions of a detector that its camera's masks cover; none where it has one region only.
+    pub fn masked(&self, single: &Single) -> Vec<usize> {
+        let ExtractorSpec { grid, covers, .. } = *self.extractor_of(single.feed).spec();
+        if grid.regions() == 1 {
+            return vec![];
+        }
+        covered_regions(&self.masks[single.camera], grid, covers)
+    }
+
     /// Segments a second that a feed gives at most.
     pub fn rate(&self, feed: usize) -> f64 {
         self.extractor_of(feed).spec().frame.fps / self.feeds[feed].stride as f64
@@ -143,6 +157,11 @@ impl Plan {
             None => (&self.cameras[self.fused[detector - self.singles.len()].camera], FUSED.into()),
         }
     }
+}
+
+fn zones(camera: &config::Camera) -> Vec<Zone> {
+    let zone = |(name, polygon): &(String, Polygon)| Zone { name: name.clone(), polygon: polygon.clone() };
+    camera.zones.iter().map(zone).collect()
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use super::fusing::Fusing;
 use super::learning::Pupil;
 use super::life::Life;
 use super::plan::{Feed, Fused, Plan, Single};
-use crate::alert::{Quieting, Tracker};
+use crate::alert::{Quieting, Tracker, Zone};
 use crate::base::{CameraName, DetectorName};
 use crate::config;
 use crate::infer::Covers;
-use crate::segment::{Segmenter, learning_stride};
+use crate::segment::{SceneWatch, Segmenter, learning_stride};
 use crate::store::{FeatureRing, RingSpec, Store};
 use crate::telemetry::Metrics;
 use crate::threshold::Rule;
@@ -36,9 +36,14 @@ fn learns(single: &Single) -> bool {
 }
 
 /// What opens, prolongs and ends the events of a detector.
-fn tracker(threshold: &config::Threshold, camera: &CameraName, name: &DetectorName) -> Tracker {
+fn tracker(
+    threshold: &config::Threshold,
+    camera: &CameraName,
+    name: &DetectorName,
+    zones: &[Zone],
+) -> Tracker {
     let quieting = Quieting::new(threshold.cool_down, threshold.most_alerts);
-    Tracker::new(camera.clone(), name.clone(), rule(threshold), quieting)
+    Tracker::new(camera.clone(), name.clone(), rule(threshold), quieting, zones.to_vec())
 }
 
 fn rule(threshold: &config::Threshold) -> Rule {
@@ -59,7 +64,7 @@ pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics)
                 camera,
                 camera_name: camera_name.clone(),
                 metrics: metrics.detector(camera_name, &name),
-                tracker: alerts.then(|| tracker(threshold, camera_name, &name)),
+                tracker: alerts.then(|| tracker(threshold, camera_name, &name, &plan.zones[camera])),
                 life: Life::new(rule(threshold), stride, threshold.budget, file),
                 name,
                 covers,
@@ -172,6 +177,12 @@ pub fn detectors_of(plan: &Plan, camera: usize) -> Vec<usize> {
     (0..plan.singles.len()).filter(|detector| plan.singles[*detector].camera == camera).collect()
 }
 
+/// What watches a camera's picture as a whole, if that is wanted.
+pub fn scene(plan: &Plan, camera: usize, wanted: config::SceneChange) -> Option<SceneWatch> {
+    let view = || SceneWatch::new(plan.views[camera][0].clone());
+    (wanted == config::SceneChange::Pause).then(view)
+}
+
 /// What cuts a camera's frames into the segments of its feeds.
 pub fn cutters(plan: &Plan, camera: usize, metrics: &Metrics) -> Vec<FeedCutter> {
     let own = plan.feeds.iter().enumerate().filter(|(_, feed)| feed.camera == camera);
@@ -208,6 +219,7 @@ pub fn pupils(plan: &Plan, store: &Store) -> Vec<Pupil> {
             stride: feed.stride,
             k: single.config.threshold.k,
             learning: single.config.learning.clone(),
+            masked: plan.masked(single),
         }
     };
     plan.singles.iter().map(pupil).collect()

@@ -1,7 +1,11 @@
 //! Frame -> Segment: exactly 16 frames of one unbroken run.
 
+mod media_clock;
+mod scene;
 mod segmenter;
 
+pub use media_clock::MediaClock;
+pub use scene::{SceneChange, SceneWatch};
 pub use segmenter::Segmenter;
 
 use crate::frame::Stamp;
@@ -28,6 +32,8 @@ pub struct Segment {
     /// First and last frame.
     pub start: Stamp,
     pub end: Stamp,
+    /// The whole picture changed meanwhile ([`SceneWatch`]): its score says nothing about the scene.
+    pub unsettled: bool,
     /// `SEGMENT_FRAMES` pictures, oldest first.
     pub frames: Vec<Arc<[u8]>>,
 }

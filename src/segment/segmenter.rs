@@ -45,6 +45,7 @@ impl Segmenter {
             run,
             start: self.held[0].stamp,
             end,
+            unsettled: false,
             frames: self.held.iter().map(|f| f.pixels.clone()).collect(),
         };
         self.index += 1;

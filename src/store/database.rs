@@ -116,6 +116,10 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (detector, minutes, start)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- What people have set while the daemon ran.
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Version of the layout that this program writes.

@@ -12,6 +12,7 @@ mod reviews;
 mod outbox;
 mod ring;
 mod scores;
+mod settings;
 
 pub use clips::ClipFiles;
 pub use events::{Beside, EventFilter, EventPage};

@@ -68,6 +68,10 @@ labels! {
         Model = "model",
         /// The score was NaN or infinite.
         NotFinite = "not_finite",
+        /// The camera is not to open events now: scored, and not judged.
+        Off = "off",
+        /// The whole picture changed.
+        SceneChange = "scene_change",
     }
 }
 labels! {

@@ -28,7 +28,7 @@ pub fn learn(
     config: &LearnConfig,
     progress: &mut dyn FnMut(Progress) -> Flow,
 ) -> Result<Learned, LearnError> {
-    let dims = check(&set)?;
+    let dims = check(&set, &config.masked)?;
     set.samples.sort_by(|a, b| a.time.total_cmp(&b.time));
     let mut say = |share: f64, step: &'static str| match progress(Progress { progress: share, step }) {
         Flow::Continue => Ok(()),
@@ -85,10 +85,14 @@ pub fn learn(
 }
 
 /// Numbers a region, where the set can be learned from at all.
-fn check(set: &TrainingSet) -> Result<usize, LearnError> {
+fn check(set: &TrainingSet, masked: &[usize]) -> Result<usize, LearnError> {
     let found = set.samples.len();
     if found < LEAST_SEGMENTS {
         return Err(LearnError::TooLittle { found });
+    }
+    let regions = set.grid.regions();
+    if masked.len() >= regions || masked.iter().any(|region| *region >= regions) {
+        return Err(LearnError::Masked { masked: masked.len(), regions });
     }
     let dims = set.samples[0].features.dims;
     let expected = set.grid.regions() * dims;

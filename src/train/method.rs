@@ -124,7 +124,7 @@ impl Task<'_> {
     }
 
     pub fn pooling(&self) -> Pooling {
-        let LearnConfig { smoothing, highest, .. } = *self.config;
-        Pooling { smoothing, highest, scale: Scale::Logarithm }
+        let LearnConfig { smoothing, highest, ref masked, .. } = *self.config;
+        Pooling { smoothing, highest, scale: Scale::Logarithm, masked: masked.clone() }
     }
 }

@@ -14,6 +14,7 @@ mod method;
 mod optim;
 #[cfg(test)]
 mod reference;
+mod regions;
 mod rtfm;
 mod shapes;
 mod signals;
@@ -24,6 +25,7 @@ mod vae;
 mod whiten;
 
 pub use learn::learn;
+pub use regions::Regions;
 pub use rtfm::learn_labelled;
 pub use shapes::{Disentangled, FACTORS, ShapesConfig, shapes};
 
@@ -113,6 +115,8 @@ pub struct LearnConfig {
     pub smoothing: f32,
     /// The score is the mean over this many highest regions.
     pub highest: usize,
+    /// Regions that count for nothing, row by row.
+    pub masked: Vec<usize>,
     /// Share of the segments that is dropped before the last training.
     pub drop: f64,
 }
@@ -169,6 +173,7 @@ impl Default for LearnConfig {
             capacity: None,
             smoothing: 1.0,
             highest: 16,
+            masked: vec![],
             drop: 0.02,
         }
     }
@@ -254,6 +259,12 @@ pub enum LearnError {
          {LEAST_CLIPS} of each are needed (label more clips)"
     )]
     TooFewClips { normal: usize, unusual: usize },
+    #[error(
+        "{masked} regions are to count for nothing, and there are {regions}, from 0 to {}: none is left, or some are \
+         not there (mask less of the picture)",
+        regions - 1
+    )]
+    Masked { masked: usize, regions: usize },
     #[error("learning was cancelled")]
     Cancelled,
     #[error(transparent)]

@@ -107,7 +107,7 @@ pub fn untrained(grid: Grid, embedding: Embedding, plan: Plan, widths: impl Fn(u
         norm.variance = draw(norm.gain.len());
         norm.gain = draw(norm.gain.len());
     }
-    let pooling = Pooling { smoothing: 0.0, highest: 4, scale: Scale::Plain };
+    let pooling = Pooling { smoothing: 0.0, highest: 4, scale: Scale::Plain, masked: vec![] };
     let vectors = Vectors { grid, dims: DIMS, whitening, rows };
     Denoiser { vectors, network, sigma_data: 1.0, plan, noise, pooling }
 }

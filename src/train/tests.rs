@@ -82,6 +82,50 @@ fn what_was_learned_tells_odd_from_normal_and_where() {
     }
 }
 
+/// What happens in masked regions changes no score, not even through the smoothing; what happens beside them does.
+#[test]
+fn masked_regions_count_for_nothing() {
+    let masked = vec![0, 1, 4, 5];
+    for method in Method::in_place() {
+        let config = LearnConfig { masked: masked.clone(), steps: 20, ..by(method) };
+        let bytes = learned(training_set(80), &config).bytes;
+        let seen = |at: &[usize]| features(&mut StdRng::seed_from_u64(3), at, 3.0);
+        let found = scores(&bytes, &[&seen(&[]), &seen(&masked), &seen(&[6])]);
+        assert!((found[0].value - found[1].value).abs() < 1e-4, "{method}: {found:?}");
+        assert!(found[2].value > found[0].value + 0.05, "{method}: {found:?}");
+        assert_eq!(found[2].top_regions(GRID, 1), [(1, 2)], "{method}");
+        assert!(found.iter().all(Score::is_finite), "{method}");
+        let lowest = found[1].regions.iter().copied().fold(f32::MAX, f32::min);
+        assert!(masked.iter().all(|region| found[1].regions[*region] == lowest), "{method}");
+    }
+    for masked in [(0..GRID.regions()).collect(), vec![GRID.regions()]] {
+        let config = LearnConfig { masked, ..by(Method::Knn) };
+        let refusal = learn(training_set(80), &config, &mut |_| Flow::Continue).expect_err("refused");
+        assert!(refusal.to_string().contains("mask less"), "{refusal}");
+    }
+}
+
+/// Where some neighbours do not count, the smoothing is a mean over the others.
+#[test]
+fn beside_a_mask_the_map_is_as_high_as_elsewhere() {
+    init_for_tests();
+    let grid = Grid { rows: 3, cols: 5 };
+    let whitening = Whitening { centre: vec![0.0], matrix: vec![1.0], kept: 1, clip: 100.0 };
+    let model = Neighbours {
+        vectors: Vectors { grid, dims: 1, whitening, rows: None },
+        memory: vec![0.0; 3],
+        neighbours: 1,
+        pooling: Pooling { smoothing: 1.0, highest: 4, scale: Scale::Plain, masked: vec![0, 5, 10, 7] },
+    };
+    let manifest = Manifest { spec: crate::infer::ModelSpec::Scorer(spec(grid, 1)), ..manifest(grid) };
+    let even = Features { regions: 15, dims: 1, values: vec![2.0; 15] };
+    let found = &scores(&model.to_onnx(&manifest), &[&even])[0];
+    for (region, value) in found.regions.iter().enumerate() {
+        let expected = if [0, 5, 10, 7].contains(&region) { 1e-6 } else { 4.0 };
+        assert!((value - expected).abs() < 1e-4, "region {region}: {value} in {:?}", found.regions);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_file() {
     for method in Method::in_place() {
@@ -146,7 +190,7 @@ fn neighbours_by_hand() {
         memory: [[0.0, 0.0, 3.0, 4.0], [1.0, 0.0, 9.0, 9.0], [5.0, 5.0, 7.0, 7.0], [8.0, 0.0, 8.0, 2.0]]
             .concat(),
         neighbours: 2,
-        pooling: Pooling { smoothing: 0.0, highest: 4, scale: Scale::Logarithm },
+        pooling: Pooling { smoothing: 0.0, highest: 4, scale: Scale::Logarithm, masked: vec![] },
     };
     let manifest = Manifest { spec: crate::infer::ModelSpec::Scorer(spec(grid, 2)), ..manifest(grid) };
     let f = Features { regions: 4, dims: 2, values: vec![0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 8.0, 1.0] };

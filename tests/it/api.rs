@@ -104,6 +104,7 @@ fn every_documented_route_answers() {
             path.replace("{name}", "gate").replace("{id}", &event(0).id).replace("{file}", &script(&desk));
         let response = match method {
             "POST" if path.ends_with("/review") => send(&desk, &path, &json!({"label": "unsure"})),
+            "POST" if path.ends_with("/detect") => send(&desk, &path, &json!({"on": true})),
             "POST" => post(&desk, &path, &[]),
             _ => get(&desk, &path),
         };
@@ -298,6 +299,30 @@ fn learning_again_is_accepted_once() {
     assert_eq!(json(answer)["detectors"][0]["learning"]["state"], "relearning");
     assert!(problem(post(&desk, "/api/cameras/gate/learn", &[]), 409).contains("already learning"));
     problem(post(&desk, "/api/cameras/attic/learn", &[]), 404);
+}
+
+#[test]
+fn events_are_switched_off_and_on_and_it_is_remembered() {
+    let desk = Desk::start();
+    let switch = |camera: &str, body: &str| {
+        let request = agent().post(desk.url(&format!("/api/cameras/{camera}/detect")));
+        request.header("content-type", "application/json").send(body).expect("answered")
+    };
+    assert_eq!(desk.store.detect("gate").expect("read"), None);
+    for (on, state) in [(false, "off"), (true, "on")] {
+        let answer = switch("gate", &format!("{{\"on\": {on}}}"));
+        assert_eq!(answer.status(), 200);
+        assert_eq!(json(answer)["detect"], serde_json::json!({"on": on, "state": state}));
+        assert_eq!(json(get(&desk, "/api/cameras/gate"))["detect"]["state"], state);
+        assert_eq!(desk.store.detect("gate").expect("read"), Some(on));
+    }
+    problem(switch("attic", "{\"on\": true}"), 404);
+    for body in ["", "{}", "{\"on\": 1}", "{\"on\": true, \"off\": 1}"] {
+        let answer = switch("gate", body);
+        let status = answer.status().as_u16();
+        assert!(matches!(status, 400 | 422), "{body}: {status}");
+        problem(answer, status);
+    }
 }
 
 #[test]

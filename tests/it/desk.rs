@@ -2,8 +2,8 @@
 
 use sigmawatch::access::Access;
 use sigmawatch::api::{
-    Bus, CameraStatus, Cameras, DetectorStatus, LearnRefused, LearningState, LearningStatus, LinkState,
-    Parts, ServerHandle, serve,
+    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
+    LearningStatus, LinkState, Parts, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::config::{Http, User};
@@ -54,6 +54,16 @@ impl Cameras for FakeCameras {
         Ok(())
     }
 
+    fn detect(&self, camera: &str, on: bool) -> bool {
+        let mut list = self.list.lock().expect("held by no panic");
+        let camera = list.iter_mut().find(|c| &*c.name == camera);
+        camera.is_some_and(|camera| {
+            let state = if on { DetectState::On } else { DetectState::Off };
+            camera.detect = DetectStatus { on, state };
+            true
+        })
+    }
+
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -85,6 +95,7 @@ pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus
         last_frame_age: Some(if link == LinkState::Live { 0.1 } else { 42.0 }),
         reconnects: 1,
         frames: 1000,
+        detect: DetectStatus { on: true, state: DetectState::On },
         detectors: vec![detector("main", state)],
     }
 }

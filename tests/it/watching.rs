@@ -1,11 +1,16 @@
 //! The daemon and its cameras: bad ones beside a good one, and real footage over RTSP scored like the file.
 
-use crate::clips::{mp4, render};
+use crate::clips::{mp4, pipelines, render};
+use crate::daemon::{Says, write_scorer};
 use crate::program::{Daemon, Home, sigmawatch};
 use crate::rtsp_camera::{Login, RtspCamera};
 use serde_json::Value;
+use sigmawatch::base::SystemClock;
+use sigmawatch::config::{self, Synthetic};
+use sigmawatch::frame::{FrameSpec, Next, PixelFormat, open_source};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// In every password here, and nowhere in any output.
@@ -100,6 +105,72 @@ fn output<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
     let output = sigmawatch(args).output().expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Seconds of the demo plaza as an MP4, ten pictures a second, each with its light.
+fn plaza(path: &Path, pictures: usize, light: impl Fn(usize) -> f32) {
+    let spec = FrameSpec { width: 360, height: 240, format: PixelFormat::Gray8, fps: 10.0 };
+    let scene = config::Source::Synthetic(Synthetic { seed: 2, as_fast_as_possible: true });
+    let mut source = open_source(&scene, &pipelines(), Arc::new(SystemClock::default())).expect("a source");
+    let mut stream = source.open(std::slice::from_ref(&spec)).expect("a stream");
+    let mut raw = vec![];
+    for picture in 0..pictures {
+        let Ok(Next::Frame(frame)) = stream.next(Duration::from_secs(9)) else { panic!("the plaza goes on") };
+        raw.extend(frame.pixels.iter().map(|luma| (f32::from(*luma) * light(picture)).min(255.0) as u8));
+    }
+    let plain = path.with_extension("raw");
+    std::fs::write(&plain, raw).expect("written");
+    render(&format!(
+        "filesrc location={} ! rawvideoparse width=360 height=240 format=gray8 framerate=10/1 ! videoconvert ! \
+         x264enc bframes=0 ! mp4mux ! filesink location={}",
+        plain.display(),
+        path.display()
+    ));
+}
+
+/// Half the lights go out in the middle of a recording, which a scorer watches that finds everything unusual.
+#[test]
+fn while_the_light_changes_nothing_is_judged_unless_it_is_to_be() {
+    const DARK_FROM: u64 = 150;
+    let home = Home::new("", "");
+    let clip = home.path("dark.mp4");
+    write_scorer(&home.path("always.onnx"), 96, 64, Says::Unusual);
+    plaza(&clip, 300, |picture| if picture < DARK_FROM as usize { 1.0 } else { 0.5 });
+    let camera = |name: &str| {
+        let more = format!("real_time = false\nscene_change = {name:?}");
+        table(name, "file", clip.to_str().expect("UTF-8"), &more)
+    };
+    let detector = "width = 96\nheight = 64\nstride = 4\nscorer = \"always.onnx\"\nclose_after = \"1s\"";
+    home.configure(detector, &[camera("pause"), camera("ignore")].concat());
+    let daemon = home.start();
+    for name in ["pause", "ignore"] {
+        daemon.until("the end", || (daemon.camera(name)["state"] == "finished").then_some(()));
+        daemon.until("the last event's end", || {
+            daemon.events(&format!("&cameras={name}&in_progress=true")).is_empty().then_some(())
+        });
+    }
+    // The pictures of each event, oldest first.
+    let pictures = |name: &str| {
+        let number = |event: &Value, what: &str| event["segments"][what].as_u64().expect("a number");
+        let events = daemon.events(&format!("&cameras={name}"));
+        let of = |event: &Value| (number(event, "first") * 4, number(event, "last") * 4 + 15);
+        events.iter().rev().map(of).collect::<Vec<_>>()
+    };
+    let all = pictures("ignore");
+    assert!(matches!(all[..], [(0, last)] if last > 250), "{all:?}");
+    let apart = pictures("pause");
+    let [(0, before), (after, last)] = apart[..] else { panic!("{apart:?}") };
+    assert!(before < DARK_FROM && before + 8 > DARK_FROM, "{apart:?}");
+    // It is over when the picture has been still for three seconds.
+    assert!((DARK_FROM + 30..DARK_FROM + 60).contains(&after) && last > 250, "{apart:?}");
+    let skipped = |name: &str| {
+        let of =
+            format!("segments_skipped_total{{camera=\"{name}\",detector=\"main\",reason=\"scene_change\"}}");
+        daemon.text("/metrics").contains(&of).then(|| daemon.metric(&of)).unwrap_or(0.0)
+    };
+    assert!(skipped("pause") > 8.0 && skipped("ignore") == 0.0, "{} {}", skipped("pause"), skipped("ignore"));
+    let log = daemon.stop();
+    assert!(log.contains("the whole picture changes") && log.contains("the light has changed"), "{log}");
 }
 
 /// Scores of a camera so far, oldest first.
