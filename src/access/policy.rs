@@ -59,6 +59,9 @@ pub const TABLE: &[Rule] = &[
     // The page itself holds nothing of anybody's; what it shows comes from the routes below.
     get("/", ANYBODY, Scope::Daemon),
     get("/assets/{file}", ANYBODY, Scope::Daemon),
+    get("/docs", ANYBODY, Scope::Daemon),
+    get("/api/openapi.json", ANYBODY, Scope::Daemon),
+    get("/api/config/schema.json", ANYBODY, Scope::Daemon),
     // For watchdogs and load balancers, which have no users. They say nothing of any camera.
     get("/healthz", ANYBODY, Scope::Daemon),
     get("/readyz", ANYBODY, Scope::Daemon),

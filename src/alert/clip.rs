@@ -1,6 +1,7 @@
 //! What is known of an event's clip.
 
 use crate::base::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A clip that is on disk.
@@ -20,7 +21,7 @@ pub struct Clip {
 }
 
 /// A part of a clip that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lack {
     /// It begins later than asked for: the camera had just connected, or the memory did not reach back so far.

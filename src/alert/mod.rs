@@ -18,10 +18,11 @@ use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::Budget;
 use crate::infer::{Covers, Grid};
 use crate::score::Reason;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What happened to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     New,
@@ -105,7 +106,7 @@ pub struct ModelRef {
 
 /// How far in the tail of normal life, beyond the threshold: up to a hundred times rarer than a score at the threshold, up
 /// to a million times, or rarer still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Low,

@@ -1,12 +1,13 @@
 //! Which events are announced: none right after another, and no more than people want to hear of.
 
 use crate::base::Rate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Why an event is kept and shown, but announced to nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quiet {
     /// It began right after another.

@@ -1,6 +1,7 @@
 //! What a person made of an event.
 
 use crate::base::{Timestamp, choices};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 choices! {
@@ -16,7 +17,7 @@ impl<'de> Deserialize<'de> for Label {
 }
 
 /// The newest word about an event. It outlives every change of the event itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Review {
     /// `None`: only a note.
     pub label: Option<Label>,

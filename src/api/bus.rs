@@ -5,6 +5,7 @@ use super::dto::{CameraDto, EventDto, ScoreDto};
 use crate::alert::{Change, Event};
 use crate::base::{CameraName, Clock, Timestamp};
 use crate::store::ScoreRow;
+use axum::body::Bytes;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -56,8 +57,17 @@ pub struct Message {
     pub topic: Topic,
     /// The camera that it is about: told only to those who see it.
     pub camera: CameraName,
-    /// JSON.
-    pub data: String,
+    /// As it is sent, the same to everybody: made once, however many there are.
+    pub wire: Bytes,
+}
+
+impl Message {
+    pub fn new(id: i64, topic: Topic, camera: CameraName, data: &impl Serialize) -> Self {
+        let data = serde_json::to_string(data).expect("wire shapes are plain data");
+        // JSON has no line breaks outside of strings, and escapes those inside.
+        let wire = format!("id: {id}\nevent: {}\ndata: {data}\n\n", topic.name());
+        Self { id, topic, camera, wire: wire.into() }
+    }
 }
 
 /// Alerts that a returning client has not seen.
@@ -134,10 +144,9 @@ impl Bus {
         if !is_alert && self.live.receiver_count() == 0 {
             return false;
         }
-        let data = serde_json::to_string(data).expect("wire shapes are plain data");
         let mut kept = self.kept();
         kept.last_id = self.clock.now().as_microsecond().max(kept.last_id + 1);
-        let message = Arc::new(Message { id: kept.last_id, topic, camera: camera.clone(), data });
+        let message = Arc::new(Message::new(kept.last_id, topic, camera.clone(), data));
         if is_alert {
             if kept.alerts.len() == KEPT_ALERTS
                 && let Some(oldest) = kept.alerts.pop_front()
@@ -171,9 +180,14 @@ mod tests {
         bus.publish(Topic::AlertNew, &"gate".into(), &n);
     }
 
+    fn data(message: &Message) -> String {
+        let wire = std::str::from_utf8(&message.wire).expect("text");
+        wire.split_once("data: ").expect("data").1.trim_end().to_owned()
+    }
+
     fn kept(missed: Missed) -> Vec<String> {
         match missed {
-            Missed::Kept(messages) => messages.iter().map(|m| m.data.clone()).collect(),
+            Missed::Kept(messages) => messages.iter().map(|m| data(m)).collect(),
             Missed::InStore { .. } => panic!("expected kept messages"),
         }
     }

@@ -3,10 +3,11 @@
 use crate::base::{CameraName, DetectorName};
 use crate::config::Budget;
 use crate::threshold::{Outlook, Point};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Query of `/api/cameras/{name}/calibration`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationQuery {
     /// The camera's first one that opens events, where nothing is said.
@@ -14,7 +15,7 @@ pub struct CalibrationQuery {
 }
 
 /// A detector's normal life as far as it was seen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CalibrationDto {
     pub camera: CameraName,
     pub detector: DetectorName,
@@ -33,14 +34,14 @@ pub struct CalibrationDto {
     pub promise: PromiseDto,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct SeenDto {
     pub limit: f64,
     pub per_hour: f64,
 }
 
 /// A limit, and the false alarms an hour that are expected under it, `low` to `high` with 90 % certainty.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct PointDto {
     pub per_hour: f64,
     pub limit: f64,
@@ -50,7 +51,7 @@ pub struct PointDto {
     pub extrapolated: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PromiseDto {
     /// For example `3 hours seen: can promise one per hour, not yet one per day (that takes 3 days)`.
     pub text: String,

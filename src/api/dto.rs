@@ -6,10 +6,11 @@ use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::{Budget, Role};
 use crate::score::Reason;
 use crate::store::ScorePoint;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A camera. Ages and rates are as of the answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CameraDto {
     pub name: CameraName,
     pub source: String,
@@ -34,7 +35,7 @@ pub struct CameraDto {
 }
 
 /// Whether a camera opens events.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct DetectDto {
     /// It is wanted.
     pub on: bool,
@@ -43,7 +44,7 @@ pub struct DetectDto {
 }
 
 /// A detector of a camera.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DetectorDto {
     pub name: DetectorName,
     /// For people, for example `v1+diffusion`.
@@ -63,7 +64,7 @@ pub struct DetectorDto {
     pub open_event: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CameraLinks {
     pub latest: String,
     pub scores: String,
@@ -71,7 +72,7 @@ pub struct CameraLinks {
     pub learn: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LearningDto {
     pub state: LearningState,
     /// 0 to 1.
@@ -82,7 +83,7 @@ pub struct LearningDto {
 }
 
 /// `limit = mu + k sigma`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct ThresholdDto {
     pub limit: f64,
     pub mu: f64,
@@ -93,7 +94,7 @@ pub struct ThresholdDto {
 }
 
 /// Scores by region, row by row from the top left.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct MapDto {
     pub rows: usize,
     pub columns: usize,
@@ -167,7 +168,7 @@ impl From<&DetectorStatus> for DetectorDto {
 }
 
 /// An event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EventDto {
     pub id: String,
     #[serde(rename = "type")]
@@ -215,7 +216,7 @@ pub struct EventDto {
 }
 
 /// What is known of a clip.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ClipDto {
     /// Arrival of its first picture.
     pub start: Timestamp,
@@ -246,7 +247,7 @@ impl From<&Clip> for ClipDto {
 }
 
 /// A learned factor that moved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct FactorDto {
     pub factor: usize,
     /// Per cent of normal life's segments in which it contributed less.
@@ -270,20 +271,20 @@ impl From<&Reason> for FactorDto {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModelDto {
     pub name: String,
     pub sha256: String,
 }
 
 /// First and last segment above the threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct SegmentsDto {
     pub first: u64,
     pub last: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct RegionDto {
     pub row: usize,
     pub column: usize,
@@ -349,7 +350,7 @@ impl EventDto {
 }
 
 /// A page of events.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct EventsDto {
     /// Newest first.
     pub events: Vec<EventDto>,
@@ -358,7 +359,7 @@ pub struct EventsDto {
 }
 
 /// The score of one segment, as the stream tells it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ScoreDto {
     pub camera: CameraName,
     pub detector: DetectorName,
@@ -371,7 +372,7 @@ pub struct ScoreDto {
 }
 
 /// A stretch of a camera's score timeline.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ScoresDto {
     pub camera: CameraName,
     pub detector: DetectorName,
@@ -384,7 +385,7 @@ pub struct ScoresDto {
 }
 
 /// Whether the daemon does its work.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ReadyDto {
     pub status: &'static str,
     pub cameras: usize,
@@ -393,7 +394,7 @@ pub struct ReadyDto {
 }
 
 /// Who is asking.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct MeDto {
     /// Null where nobody needs to log in.
     pub name: Option<String>,
@@ -405,7 +406,7 @@ pub struct MeDto {
 }
 
 /// Body of `/api/login`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginBody {
     pub name: String,
@@ -413,14 +414,14 @@ pub struct LoginBody {
 }
 
 /// Query of `/api/cameras/{name}/latest.jpg`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PictureQuery {
     pub width: Option<u32>,
 }
 
 /// Query of `/api/events/{id}/snapshot.jpg`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotQuery {
     /// With the map drawn over it, unless told otherwise.
@@ -431,7 +432,7 @@ pub struct SnapshotQuery {
 }
 
 /// Query of `/api/cameras/{name}/scores`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScoresQuery {
     /// The camera's first one that opens events, where nothing is said.
@@ -445,21 +446,21 @@ pub struct ScoresQuery {
 }
 
 /// Query of `/api/cameras/{name}/learn`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnQuery {
     pub detector: Option<String>,
 }
 
 /// Body of `/api/cameras/{name}/detect`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectBody {
     pub on: bool,
 }
 
 /// Query of `/api/events`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Names, separated by commas.
@@ -476,7 +477,7 @@ pub struct EventsQuery {
 }
 
 /// Body of `POST /api/events/{id}/review`. Neither label nor note takes a review back.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewBody {
     #[serde(default)]

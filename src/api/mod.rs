@@ -6,7 +6,9 @@ mod calibration;
 mod clip;
 mod dto;
 mod guard;
+mod listen;
 mod login;
+mod openapi;
 mod page;
 mod problem;
 mod routes;
@@ -16,6 +18,8 @@ mod stream;
 
 pub use announce::{CameraState, announce_camera, announce_event};
 pub use bus::Bus;
+pub use listen::{CONNECTIONS, tls};
+pub use routes::openapi;
 pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
 pub use sinks::{SinkState, SinkStatus, Sinks};
 
@@ -23,6 +27,7 @@ use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::threshold::{Outlook, Threshold};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -88,7 +93,7 @@ pub struct DetectStatus {
 }
 
 /// Whether a camera opens events now, and why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DetectState {
     On,
@@ -127,7 +132,7 @@ pub struct DetectorStatus {
 }
 
 /// Where the camera's connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     Connecting,
@@ -151,7 +156,7 @@ pub struct LearningStatus {
     pub learned_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LearningState {
     /// No model yet: watches and trains.

@@ -7,11 +7,12 @@ use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
 /// The body of every answer that is an error.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Problem {
     #[serde(skip)]
     code: StatusCode,
@@ -22,15 +23,15 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     /// What is wrong with this request, and what to do.
-    detail: String,
+    detail: Box<str>,
     /// The path that was asked for.
-    instance: String,
+    instance: Box<str>,
     /// Seconds to wait before another try.
     #[serde(skip)]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
     /// Methods that the path knows, for the header of this name.
     #[serde(skip)]
-    allow: Option<String>,
+    allow: Option<Box<str>>,
 }
 
 impl Problem {
@@ -41,8 +42,8 @@ impl Problem {
             kind: "about:blank",
             title,
             status: code.as_u16(),
-            detail: detail.into(),
-            instance: String::new(),
+            detail: detail.into().into(),
+            instance: Box::default(),
             retry_after: None,
             allow: None,
         }
@@ -50,7 +51,7 @@ impl Problem {
 
     /// Says when to try again.
     pub fn after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait.as_secs_f64().ceil() as u64);
+        self.retry_after = Some(wait.as_secs_f64().ceil() as u32);
         self
     }
 
@@ -61,7 +62,7 @@ impl Problem {
             .flat_map(|method| if *method == "GET" { vec!["GET", "HEAD"] } else { vec![*method] })
             .collect();
         let detail = format!("this path knows {} only", allow.join(" and "));
-        Self { allow: Some(allow.join(",")), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Self { allow: Some(allow.join(",").into()), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
@@ -108,7 +109,7 @@ pub async fn finished(response: Response, path: &str) -> Response {
             Problem::new(status, String::from_utf8_lossy(&text))
         }
     };
-    problem.instance = path.to_owned();
+    problem.instance = path.into();
     let text = serde_json::to_vec(&problem).expect("a problem is plain data");
     let headers = &mut parts.headers;
     headers.remove(header::CONTENT_LENGTH);

@@ -3,11 +3,12 @@
 use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::clip::clip;
 use super::dto::{
-    CameraDto, DetectBody, EventDto, EventsDto, EventsQuery, LearnQuery, PictureQuery, ReadyDto, ReviewBody,
-    ScoresDto, ScoresQuery, SnapshotQuery,
+    CameraDto, DetectBody, EventDto, EventsDto, EventsQuery, LearnQuery, LoginBody, MeDto, PictureQuery,
+    ReadyDto, ReviewBody, ScoresDto, ScoresQuery, SnapshotQuery,
 };
 use super::guard::{Guard, guard};
 use super::login::{login, logout, me};
+use super::openapi::{self, Described, Doc};
 use super::page;
 use super::problem::Problem;
 use super::serve::Shared;
@@ -23,11 +24,11 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, Router, get, post};
 use axum::{Extension, Json};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use serde_json::Value;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 const DEFAULT_PICTURE_WIDTH: u32 = 960;
@@ -46,57 +47,86 @@ const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
 pub(super) type Api = State<Arc<Shared>>;
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
-/// Every route. Each must have its line in [`access::TABLE`].
+/// Every route, with its description. Each must have its line in [`access::TABLE`].
+#[rustfmt::skip]
 fn routes() -> Routes {
+    let of = Doc::of;
     Routes::default()
-        .get("/", page::index)
-        .get("/assets/{file}", page::asset)
-        .get("/healthz", healthz)
-        .get("/readyz", readyz)
-        .get("/metrics", metrics)
-        .post("/api/login", login)
-        .post("/api/logout", logout)
-        .get("/api/me", me)
-        .get("/api/cameras", cameras)
-        .get("/api/cameras/{name}", camera)
-        .get("/api/cameras/{name}/latest.jpg", latest)
-        .get("/api/cameras/{name}/scores", scores)
-        .get("/api/cameras/{name}/calibration", calibration)
-        .post("/api/cameras/{name}/learn", learn)
-        .post("/api/cameras/{name}/detect", detect)
-        .get("/api/events", events)
-        .get("/api/events/{id}", event)
-        .get("/api/events/{id}/snapshot.jpg", snapshot)
-        .get("/api/events/{id}/thumbnail.jpg", thumbnail)
-        .post("/api/events/{id}/review", review)
-        .get("/api/events/{id}/clip.mp4", clip)
-        .get("/api/stream", stream)
-        .get("/api/sinks", sinks::sinks)
-        .get("/api/sinks/{name}/dead", sinks::dead)
-        .post("/api/sinks/{name}/dead/retry", sinks::retry)
-        .get("/api/config", config)
+        .get("/", page::index, of("The page").media("text/html"))
+        .get("/assets/{file}", page::asset, of("A part of the page").media("application/octet-stream"))
+        .get("/docs", docs, of("This list").media("text/html"))
+        .get("/healthz", healthz, of("The process lives").media("text/plain"))
+        .get("/readyz", readyz, of("Whether models are loaded, and cameras well").json::<ReadyDto>().errors(&[503]))
+        .get("/metrics", metrics, of("Prometheus text").media("text/plain"))
+        .post("/api/login", login, of("Begins a session").body::<LoginBody>().json::<MeDto>().errors(&[401, 409, 429, 503]))
+        .post("/api/logout", logout, of("Ends the session").status(204))
+        .get("/api/me", me, of("Who is asking").json::<MeDto>())
+        .get("/api/openapi.json", openapi_json, of("The OpenAPI document").json::<Value>())
+        .get("/api/cameras", cameras, of("Every camera, in the configuration's order").json::<Vec<CameraDto>>())
+        .get("/api/cameras/{name}", camera, of("One camera").json::<CameraDto>())
+        .get("/api/cameras/{name}/latest.jpg", latest, of("The newest picture").query::<PictureQuery>().media("image/jpeg"))
+        .get("/api/cameras/{name}/scores", scores, of("Score timeline").query::<ScoresQuery>().json::<ScoresDto>())
+        .get("/api/cameras/{name}/calibration", calibration, of("What can be promised of a detector").query::<CalibrationQuery>().json::<CalibrationDto>().errors(&[409]))
+        .post("/api/cameras/{name}/learn", learn, of("Learning again has begun").query::<LearnQuery>().status(202).json::<CameraDto>().errors(&[409]))
+        .post("/api/cameras/{name}/detect", detect, of("The camera, which now opens events or does not").body::<DetectBody>().json::<CameraDto>())
+        .get("/api/events", events, of("Events, newest first").query::<EventsQuery>().json::<EventsDto>())
+        .get("/api/events/{id}", event, of("One event with its map").json::<EventDto>())
+        .get("/api/events/{id}/snapshot.jpg", snapshot, of("The event's picture").query::<SnapshotQuery>().media("image/jpeg"))
+        .get("/api/events/{id}/thumbnail.jpg", thumbnail, of("The event's picture, small").media("image/jpeg"))
+        .get("/api/events/{id}/clip.mp4", clip, of("The event's clip, whole or in ranges").media("video/mp4").errors(&[416]))
+        .post("/api/events/{id}/review", review, of("The event with its review").body::<ReviewBody>().json::<EventDto>())
+        .get("/api/stream", stream, of("Server-sent events").media("text/event-stream").errors(&[400, 503]))
+        .get("/api/sinks", sinks::sinks, of("Where alerts are delivered").json::<Vec<sinks::SinkStatus>>())
+        .get("/api/sinks/{name}/dead", sinks::dead, of("What a sink would not take").json::<Vec<sinks::DeadLetterDto>>())
+        .post("/api/sinks/{name}/dead/retry", sinks::retry, of("Another attempt at these").status(202).json::<sinks::RetryDto>())
+        .get("/api/config", config, of("The configuration in force, without secrets").json::<Value>())
+        .get("/api/config/schema.json", config_schema, of("JSON schema of the configuration").json::<Value>())
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(&routes().described));
+    &DOCUMENT
+}
+
+async fn openapi_json() -> Json<&'static Value> {
+    Json(openapi())
+}
+
+async fn docs() -> Html<String> {
+    Html(openapi::page(openapi()))
+}
+
+async fn config_schema() -> Json<Value> {
+    Json(crate::config::schema())
 }
 
 /// Collects routes, and takes only those that the table of rights knows.
 #[derive(Default)]
 struct Routes {
     router: Router<Arc<Shared>>,
-    seen: BTreeSet<(&'static str, &'static str)>,
+    described: Vec<Described>,
 }
 
 impl Routes {
-    fn get<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
-        self.add("GET", path, get(handler))
+    fn get<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H, doc: Doc) -> Self {
+        self.add("GET", path, get(handler), doc)
     }
 
-    fn post<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H) -> Self {
-        self.add("POST", path, post(handler))
+    fn post<H: Handler<T, Arc<Shared>>, T: 'static>(self, path: &'static str, handler: H, doc: Doc) -> Self {
+        self.add("POST", path, post(handler), doc)
     }
 
-    fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Shared>>) -> Self {
+    fn add(
+        mut self,
+        method: &'static str,
+        path: &'static str,
+        handler: MethodRouter<Arc<Shared>>,
+        doc: Doc,
+    ) -> Self {
         assert!(access::rule(method, path).is_some(), "{method} {path} has no line in access::TABLE");
-        self.seen.insert((method, path));
-        Self { router: self.router.route(path, handler), seen: self.seen }
+        self.described.push((method, path, doc));
+        Self { router: self.router.route(path, handler), described: self.described }
     }
 }
 
@@ -380,10 +410,13 @@ pub(super) async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_line_of_the_table_has_its_route() {
         let lines = access::TABLE.iter().filter(|rule| rule.method != "MQTT");
-        assert_eq!(lines.map(|rule| (rule.method, rule.path)).collect::<BTreeSet<_>>(), routes().seen);
+        let routed: BTreeSet<_> =
+            routes().described.iter().map(|(method, path, _)| (*method, *path)).collect();
+        assert_eq!(lines.map(|rule| (rule.method, rule.path)).collect::<BTreeSet<_>>(), routed);
     }
 }

@@ -1,6 +1,7 @@
 //! The server: bound from plain threads, running on its own, stopped by dropping its handle.
 
 use super::guard::Guard;
+use super::listen::{self, Door};
 use super::{Bus, Cameras, Sinks, routes};
 use crate::access::Access;
 use crate::base::Clock;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// Requests under way have this long to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Clients of the stream at once; the other connections are left for everything else.
+const STREAMS: usize = 1536;
 /// Threads that read the disk and encode pictures for requests; further requests wait.
 const BLOCKING_THREADS: usize = 8;
 
@@ -39,7 +42,8 @@ pub struct Parts {
     pub config: serde_json::Value,
     /// Time between the stream's signs of life; [`HEARTBEAT`] unless in a test.
     pub heartbeat: Duration,
-    /// A client of the stream that takes nothing for this long is cut off; [`PATIENCE`] unless in a test.
+    /// A client that takes nothing for this long is cut off, and so is one that does not finish a request's head or a
+    /// TLS handshake; [`PATIENCE`] unless in a test.
     pub patience: Duration,
 }
 
@@ -50,13 +54,16 @@ pub(super) struct Shared {
     pub(super) stopping: watch::Receiver<bool>,
     /// Served by TLS.
     pub(super) secure: bool,
+    /// Places for clients of the stream.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("http.listen = \"{listen}\": {problem} ({remedy})")]
+#[error("{place}: {problem} ({remedy})")]
 pub struct ServeError {
-    pub listen: SocketAddr,
+    /// The key of the configuration, with its value where that helps.
+    pub place: String,
     pub problem: String,
     pub remedy: &'static str,
 }
@@ -69,7 +76,7 @@ impl ServeError {
             ErrorKind::PermissionDenied => "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
             _ => "choose another address or port",
         };
-        Self { listen, problem: error.to_string(), remedy }
+        Self { place: format!("http.listen = \"{listen}\""), problem: error.to_string(), remedy }
     }
 }
 
@@ -79,12 +86,13 @@ pub struct ServerHandle {
     pub addr: SocketAddr,
     stop: watch::Sender<bool>,
     /// Taken when dropped.
-    running: Option<(Runtime, JoinHandle<std::io::Result<()>>)>,
+    running: Option<(Runtime, JoinHandle<()>)>,
 }
 
 /// Binds the address and serves until the handle is dropped. Not to be called from within an async runtime.
 pub fn serve(http: &Http, parts: Parts) -> Result<ServerHandle, ServeError> {
     let listen = http.listen;
+    let tls = listen::tls(http)?;
     let failed = |e: &std::io::Error| ServeError::new(listen, e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -96,16 +104,11 @@ pub fn serve(http: &Http, parts: Parts) -> Result<ServerHandle, ServeError> {
     let listener = runtime.block_on(TcpListener::bind(listen)).map_err(|e| failed(&e))?;
     let addr = listener.local_addr().map_err(|e| failed(&e))?;
     let (stop, stopping) = watch::channel(false);
-    let mut stopped = stopping.clone();
-    let shared = Arc::new(Shared { parts, stopping, secure: http.tls.is_some() });
+    let (metrics, patience) = (parts.metrics.clone(), parts.patience);
+    let streams = Arc::new(Semaphore::new(STREAMS));
+    let shared = Arc::new(Shared { parts, stopping: stopping.clone(), secure: tls.is_some(), streams });
     let router = routes::router(shared, Guard::new(addr, &http.hosts));
-    let task = runtime.spawn(async move {
-        axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            })
-            .await
-    });
+    let task = runtime.spawn(Door { listener, tls, router, metrics, patience, stopping }.keep());
     Ok(ServerHandle { addr, stop, running: Some((runtime, task)) })
 }
 

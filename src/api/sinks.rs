@@ -7,6 +7,7 @@ use crate::store::{DeadLetter, StoreError};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What the API needs of the sinks.
@@ -20,7 +21,7 @@ pub trait Sinks: Send + Sync {
 }
 
 /// How a sink stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SinkStatus {
     pub name: String,
     /// `webhook`, `mqtt`, `jsonl` or `email`.
@@ -37,7 +38,7 @@ pub struct SinkStatus {
 }
 
 /// Whether a sink takes what it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SinkState {
     /// It took the last letter, or there was none yet.
@@ -47,7 +48,7 @@ pub enum SinkState {
 }
 
 /// A letter that its sink would not take.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DeadLetterDto {
     /// The same in every delivery of this letter, and of no other.
     pub delivery: String,
@@ -80,7 +81,7 @@ impl From<DeadLetter> for DeadLetterDto {
 }
 
 /// How many dead letters are tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct RetryDto {
     pub retried: usize,
 }

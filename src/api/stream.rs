@@ -9,10 +9,11 @@ use crate::alert::Change;
 use crate::base::Timestamp;
 use crate::store::StoreError;
 use axum::Extension;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::IntoResponse;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::http::{HeaderMap, HeaderName};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -21,10 +22,15 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Messages that wait for one client's socket; beyond them the client falls behind the bus.
 const WAITING: usize = 64;
+/// What nginx looks at.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Events looked up for a client that was long away.
 const FROM_STORE: usize = 1000;
 
-type Item = Result<SseEvent, Infallible>;
+type Item = Result<Bytes, Infallible>;
+
+/// A sign of life.
+const ALIVE: Bytes = Bytes::from_static(b": alive\n\n");
 
 /// `GET /api/stream`.
 pub async fn stream(
@@ -32,7 +38,11 @@ pub async fn stream(
     Extension(caller): Extension<Caller>,
     credential: Option<Extension<Credential>>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
+    let place = shared.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as may be: try again later")
+            .after(shared.parts.patience)
+    })?;
     let last_seen = match headers.get("last-event-id").map(|v| v.to_str().ok().and_then(|v| v.parse().ok())) {
         Some(Some(id)) => Some(id),
         // Browsers send an empty one before they have seen any.
@@ -51,10 +61,14 @@ pub async fn stream(
         }
     };
     let (out, waiting) = mpsc::channel(WAITING);
-    let heartbeat = shared.parts.heartbeat;
     let listener = Listener { caller, credential: credential.map(|Extension(shown)| shown) };
-    tokio::spawn(feed(shared, listener, missed, live, out));
-    Ok(Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::new().interval(heartbeat).text("alive")))
+    tokio::spawn(async move {
+        feed(shared, listener, missed, live, out).await;
+        drop(place);
+    });
+    // A proxy that collects answers would keep the news back.
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (UNBUFFERED, "no")];
+    Ok((headers, Body::from_stream(ReceiverStream::new(waiting))).into_response())
 }
 
 /// Events that changed since then. Only the last one carries a new id: a client that is cut off before it
@@ -68,12 +82,8 @@ fn from_store(shared: &Shared, since: Timestamp, up_to: i64) -> Result<Vec<Arc<M
         .map(|(i, event)| {
             let dto = EventDto::listed(event);
             let topic = if dto.kind == Change::End { Topic::AlertEnd } else { Topic::AlertNew };
-            Arc::new(Message {
-                id: if i + 1 == count { up_to } else { since.as_microsecond() },
-                topic,
-                camera: event.camera.clone(),
-                data: serde_json::to_string(&dto).expect("wire shapes are plain data"),
-            })
+            let id = if i + 1 == count { up_to } else { since.as_microsecond() };
+            Arc::new(Message::new(id, topic, event.camera.clone(), &dto))
         })
         .collect())
 }
@@ -118,11 +128,18 @@ async fn converse(
     out: &mpsc::Sender<Item>,
 ) {
     let mut missed = missed.into_iter();
+    let mut beat = tokio::time::interval(shared.parts.heartbeat);
+    beat.reset();
     loop {
         let message = match missed.next() {
             Some(message) => Ok(message),
             None => tokio::select! {
                 message = live.recv() => message,
+                _ = beat.tick() => {
+                    // Where the queue is full, the client has other things to read.
+                    let _ = out.try_send(Ok(ALIVE));
+                    continue;
+                }
                 () = out.closed() => return,
             },
         };
@@ -131,7 +148,7 @@ async fn converse(
         let lost = match message {
             Ok(message) if !caller.sees(&message.camera) => continue,
             Ok(message) => {
-                match tokio::time::timeout(shared.parts.patience, out.send(Ok(sse(&message)))).await {
+                match tokio::time::timeout(shared.parts.patience, out.send(Ok(message.wire.clone()))).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(_)) => return,
                     Err(_) => 1 + live.len() as u64,
@@ -143,8 +160,4 @@ async fn converse(
         shared.parts.metrics.stream_lagged(lost);
         return;
     }
-}
-
-fn sse(message: &Message) -> SseEvent {
-    SseEvent::default().id(message.id.to_string()).event(message.topic.name()).data(&message.data)
 }

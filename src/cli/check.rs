@@ -1,6 +1,7 @@
 //! `sigmawatch check`: every mistake of a configuration at once.
 
 use super::{BAD_CONFIG, out, out_json};
+use crate::api::{self, ServeError};
 use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Provider, Scorer};
 use crate::features::ExtractorModel;
 use crate::features::v1::{self, V1Params};
@@ -75,7 +76,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Every mistake.
 pub fn load(path: &Path) -> Result<Loaded, Invalid> {
     let loaded = config::load(path)?;
-    let problems = model_problems(&loaded);
+    let mut problems = model_problems(&loaded);
+    if let Err(ServeError { place, problem, remedy }) = api::tls(&loaded.config.http) {
+        problems.push(loaded.problem(&place, problem, remedy));
+    }
     match problems.is_empty() {
         true => Ok(loaded),
         false => Err(Invalid { problems, warnings: loaded.warnings }),

@@ -44,9 +44,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let stop = Stop::default();
     stop.on_signals().context("cannot listen for signals")?;
     let cameras = loaded.config.cameras.len();
+    let scheme = if loaded.config.http.tls.is_some() { "https" } else { "http" };
     daemon::run(&loaded.config, &stop, |address| {
         let noun = if cameras == 1 { "camera" } else { "cameras" };
-        tracing::info!("watching {cameras} {noun}; open http://{address}/");
+        tracing::info!("watching {cameras} {noun}; open {scheme}://{address}/");
     })?;
     Ok(ExitCode::SUCCESS)
 }

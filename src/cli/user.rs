@@ -81,7 +81,7 @@ fn password() -> Result<String> {
     };
     match password.len() {
         0 => bail!("there is no password (write it to standard input, or run this at a terminal)"),
-        ..SHORTEST => {
+        1..SHORTEST => {
             bail!("the password is short (use {SHORTEST} characters at least, better several words)")
         }
         LONGEST.. => bail!("the password is longer than {LONGEST} bytes (use a shorter one)"),

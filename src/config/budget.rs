@@ -1,5 +1,6 @@
 //! A false-alarm budget as people write it: `1/hour`, `2/day`, `1/week`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,8 +10,9 @@ const SPANS: [(&str, f64); 3] = [("hour", 3600.0), ("day", 86_400.0), ("week", 6
 const MOST_AN_HOUR: f64 = 12.0;
 
 /// At most so many false alarms in a span of time, on average.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline)]
 pub struct Budget {
     alarms: u32,
     /// Of [`SPANS`].

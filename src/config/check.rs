@@ -350,7 +350,7 @@ impl Check<'_, '_> {
         let written: String = camera.find(key)?;
         match expand(&written, self.around.env) {
             Ok(value) => {
-                if key != "user" && value == written && self.around.world_readable {
+                if !matches!(key, "user" | "token_hash") && value == written && self.around.world_readable {
                     let message = format!("a {key} in a file that every user of this machine can read");
                     let remedy = format!("chmod 600 the file, or use {key}_file or \"${{NAME}}\"");
                     self.warn(camera, key, message, remedy);

@@ -9,6 +9,7 @@ use super::packed::unpack;
 use super::{Store, StoreError};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub struct ScoreRow {
 }
 
 /// One point of a chart.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct ScorePoint {
     pub time: Timestamp,
     /// The highest of its piece of time, with the threshold of that moment.

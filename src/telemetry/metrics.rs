@@ -114,6 +114,8 @@ pub struct Metrics {
     stream_lagged: IntCounter,
     store_bytes: IntGaugeVec,
     store_removed: IntCounterVec,
+    connections: IntGauge,
+    connections_refused: IntCounter,
 }
 
 impl Default for Metrics {
@@ -245,6 +247,16 @@ impl Metrics {
                 &["reason"],
                 "Events removed because they were too old, or because there was too much.",
             ),
+            connections: m
+                .int_gauge("connections", &[], "Connections to the HTTP server.")
+                .with_label_values::<&str>(&[]),
+            connections_refused: m
+                .counter(
+                    "connections_refused_total",
+                    &[],
+                    "Connections that were closed at once, since there were as many as may be.",
+                )
+                .with_label_values::<&str>(&[]),
             registry: m.registry,
             catalogue: m.catalogue,
         }
@@ -346,6 +358,18 @@ impl Metrics {
     /// A slow client missed `messages`.
     pub fn stream_lagged(&self, messages: u64) {
         self.stream_lagged.inc_by(messages);
+    }
+
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     /// The text of `docs/ref/metrics.md`.

@@ -153,6 +153,15 @@ impl Desk {
 
     /// For these users only.
     pub fn start_with(now: Timestamp, users: &[User]) -> Self {
+        Self::open(now, users, Duration::from_millis(50), Duration::from_millis(300))
+    }
+
+    /// With a stream that shows its life and waits for its clients like this.
+    pub fn start_patiently(heartbeat: Duration, patience: Duration) -> Self {
+        Self::open(Timestamp::from_second(2000).expect("in range"), &[], heartbeat, patience)
+    }
+
+    fn open(now: Timestamp, users: &[User], heartbeat: Duration, patience: Duration) -> Self {
         let dir = tempfile::tempdir().expect("temporary folder");
         let clock = Arc::new(SimClock::new(now));
         let cameras = Arc::new(FakeCameras {
@@ -182,8 +191,8 @@ impl Desk {
             clock: clock.clone(),
             access: Arc::new(Access::new(users, clock.clone())),
             config: serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
-            heartbeat: Duration::from_millis(50),
-            patience: Duration::from_millis(300),
+            heartbeat,
+            patience,
         };
         let server = Some(serve(&http("127.0.0.1:0"), parts.clone()).expect("served"));
         Self { cameras, store, bus, metrics, server, parts, _dir: dir }

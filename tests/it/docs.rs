@@ -12,16 +12,21 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// Compares a file with what the code makes of it; UPDATE_DOCS writes it.
+pub fn frozen(path: &str, made: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(root(path), made).expect("written");
+    }
+    let kept = std::fs::read_to_string(root(path)).unwrap_or_default();
+    assert!(
+        kept == made,
+        "{path} differs from the code; run `UPDATE_DOCS=1 cargo test --test it -- docs:: openapi::`"
+    );
+}
+
 #[test]
 fn the_metrics_page_is_made_from_the_code() {
-    let made = Metrics::new().reference();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(root("docs/ref/metrics.md"), &made).expect("written");
-    }
-    assert!(
-        read("docs/ref/metrics.md") == made,
-        "docs/ref/metrics.md differs from src/telemetry/metrics.rs; run `UPDATE_DOCS=1 cargo test --test it docs`"
-    );
+    frozen("docs/ref/metrics.md", &Metrics::new().reference());
 }
 
 /// `GET /api/cameras` and so on, from `docs/ref/api.md`.

@@ -138,6 +138,9 @@ fn every_route_answers_every_caller_as_the_table_says() {
     let mut tried = 0;
     for rule in access::TABLE.iter().filter(|rule| rule.method != "MQTT") {
         for asker in &office.askers {
+            if rule.path == "/api/logout" && asker.who.ends_with("session") {
+                continue; // It would be nobody's for the routes that follow.
+            }
             for (camera, id) in [("gate", event(0).id), ("yard", event(1).id)] {
                 let path = rule.path.replace("{name}", camera).replace("{id}", &id);
                 let answer = ask(desk, rule.method, &path, asker);
