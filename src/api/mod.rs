@@ -26,6 +26,7 @@ pub use sinks::{SinkState, SinkStatus, Sinks};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
+use crate::store::{Store, StoreError};
 use crate::threshold::{Outlook, Threshold};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -44,6 +45,23 @@ pub trait Cameras: Send + Sync {
     fn detect(&self, camera: &str, on: bool) -> bool;
     /// Models loaded, store open, sources started.
     fn ready(&self) -> bool;
+}
+
+/// Has a camera open events, or not, and remembers it over restarts. False: no such camera.
+///
+/// # Errors
+/// When it cannot be remembered; then nothing changes.
+pub fn switch_detection(
+    cameras: &dyn Cameras,
+    store: &Store,
+    camera: &str,
+    on: bool,
+) -> Result<bool, StoreError> {
+    if cameras.get(camera).is_none() {
+        return Ok(false);
+    }
+    store.put_detect(camera, on)?;
+    Ok(cameras.detect(camera, on))
 }
 
 /// Why learning cannot start now.

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::serve::Shared;
 use super::sinks;
 use super::stream::stream;
-use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState};
+use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState, switch_detection};
 use crate::access::{self, Caller};
 use crate::alert::{self, Change};
 use crate::base::{CameraName, Timestamp};
@@ -282,9 +282,7 @@ async fn detect(
     let Json(DetectBody { on }) = body?;
     status(&api, &name)?;
     blocking(move || {
-        // Remembered first: what was answered holds after a restart.
-        api.parts.store.put_detect(&name, on)?;
-        api.parts.cameras.detect(&name, on);
+        switch_detection(&*api.parts.cameras, &api.parts.store, &name, on)?;
         let status = status(&api, &name)?;
         api.parts.bus.camera(&status);
         Ok(Json(CameraDto::from(&status)))

@@ -215,6 +215,7 @@ pub const SINK: &[Key] = &[
     key("qos", Kind::Integer(0, 2), Default::Is("1")),
     key("discovery", Kind::Text, Default::Is("\"homeassistant\"")),
     key("scores", Kind::Flag, Default::Is("true")),
+    key("commands", Kind::Flag, Default::Is("false")),
     key("client_id", Kind::Text, Default::Depends("\"sigmawatch-house\"")),
     key("server", Kind::Text, Default::Nothing("\"smtp.example.org:587\"")),
     key("tls", Kind::Choice(&EmailTls::NAMES), Default::Is("\"starttls\"")),

@@ -134,6 +134,8 @@ pub struct Mqtt {
     pub discovery: Option<String>,
     /// Newest scores are told, too.
     pub scores: bool,
+    /// Whoever may publish at the broker may switch these cameras on and off.
+    pub commands: bool,
     /// For the broker's answers.
     pub timeout: Duration,
 }

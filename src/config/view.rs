@@ -115,6 +115,7 @@ fn sink(sink: &Sink) -> Value {
             "qos": broker.qos,
             "discovery": broker.discovery.as_deref().unwrap_or("none"),
             "scores": broker.scores,
+            "commands": broker.commands,
             "timeout": format_duration(broker.timeout),
             "ca_file": broker.ca.as_ref().map(|_| "(given)"),
         }),

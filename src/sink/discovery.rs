@@ -1,11 +1,16 @@
-//! What makes Home Assistant show a camera: a sensor of its state, one of its score, and one that is on while
-//! something unusual lasts.
+//! What makes Home Assistant show a camera: a sensor of its state, one of its score, one that is on while something
+//! unusual lasts, and a switch where commands are taken.
 
 use crate::base::CameraName;
 use serde_json::{Value, json};
 
 /// Topics and payloads, to be retained.
-pub(super) fn of(discovery: &str, prefix: &str, camera: &CameraName) -> Vec<(String, String)> {
+pub(super) fn of(
+    discovery: &str,
+    prefix: &str,
+    camera: &CameraName,
+    commands: bool,
+) -> Vec<(String, String)> {
     let entity = |component: &str, what: &str, own: Value| {
         let id = format!("sigmawatch_{prefix}_{camera}_{what}").replace('/', "_");
         let mut config = json!({
@@ -28,7 +33,7 @@ pub(super) fn of(discovery: &str, prefix: &str, camera: &CameraName) -> Vec<(Str
     let unusual = format!(
         "{{% if value_json.camera == '{camera}' %}}{{{{ 'OFF' if value_json.type == 'end' else 'ON' }}}}{{% endif %}}"
     );
-    vec![
+    let mut entities = vec![
         entity(
             "binary_sensor",
             "unusual",
@@ -58,7 +63,13 @@ pub(super) fn of(discovery: &str, prefix: &str, camera: &CameraName) -> Vec<(Str
                 "state_class": "measurement",
             }),
         ),
-    ]
+    ];
+    if commands {
+        let topic = |what: &str| format!("{prefix}/{camera}/detect/{what}");
+        let own = json!({"name": "Detection", "state_topic": topic("state"), "command_topic": topic("set")});
+        entities.push(entity("switch", "detect", own));
+    }
+    entities
 }
 
 #[cfg(test)]
@@ -67,9 +78,9 @@ mod tests {
 
     #[test]
     fn each_entity_has_a_topic_of_its_own_and_says_where_its_value_is() {
-        let found = of("homeassistant", "site/a", &"gate".into());
+        let found = of("homeassistant", "site/a", &"gate".into(), true);
         let topics: std::collections::BTreeSet<_> = found.iter().map(|(topic, _)| topic).collect();
-        assert_eq!(topics.len(), 3);
+        assert_eq!(topics.len(), 4);
         for (topic, config) in &found {
             let config: Value = serde_json::from_str(config).expect("JSON");
             assert_eq!(topic.split('/').count(), 4, "{topic}: an id is one level");

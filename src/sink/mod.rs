@@ -205,7 +205,7 @@ fn open(sink: &config::Sink, parts: &Parts) -> Box<dyn Deliver> {
     let clock = parts.clock.clone();
     match &sink.to {
         To::Webhook(hook) => Box::new(webhook::Hook::new(hook, clock)),
-        To::Mqtt(broker) => Box::new(mqtt::Broker::new(broker, parts.cameras.clone(), clock)),
+        To::Mqtt(broker) => Box::new(mqtt::Broker::new(&sink.name, broker, &sink.wants.cameras, parts)),
         To::Jsonl(file) => Box::new(jsonl::File::new(file)),
         To::Email(mail) => Box::new(email::Mailer::new(mail, parts.store.clone(), clock)),
     }

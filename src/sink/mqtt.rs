@@ -1,17 +1,20 @@
 //! MQTT: announcements that count as told once the broker has acknowledged them; states, scores and switches beside.
 //!
-//! `PREFIX/available` (`online`, last will `offline`), `PREFIX/events`, `PREFIX/CAMERA/state` and `PREFIX/CAMERA/score`;
+//! `PREFIX/available` (`online`, last will `offline`), `PREFIX/events`, `PREFIX/CAMERA/state`, `.../score` and
+//! `.../detect/state`, where commands at `.../detect/set` are taken;
 //! what makes Home Assistant show them is published under a prefix of its own.
 
-use super::{Deliver, Delivered, Then, discovery, message};
-use crate::api::Cameras;
-use crate::base::Clock;
-use crate::config::Mqtt;
-use crate::store::{Letter, Subject};
+use super::{Deliver, Delivered, Parts, Then, discovery, message};
+use crate::access::{self, Caller};
+use crate::api::{Cameras, switch_detection};
+use crate::base::{CameraName, Clock};
+use crate::config::{Mqtt, Role};
+use crate::store::{Letter, Store, Subject};
 use rumqttc::{
-    Client, Connection, Event, LastWill, MqttOptions, Outgoing, Packet, QoS, RecvTimeoutError,
+    Client, Connection, Event, LastWill, MqttOptions, Outgoing, Packet, Publish, QoS, RecvTimeoutError,
     TlsConfiguration, Transport,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,8 @@ const PAGE: usize = 64;
 const REQUESTS: usize = 1024;
 /// Bytes of a packet.
 const LARGEST_PACKET: usize = 1 << 20;
+/// Commands that wait while letters are delivered; more are lost, as at a broker that is full.
+const COMMANDS: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Scores are told this often.
 const SCORE_EVERY: Duration = Duration::from_secs(1);
@@ -28,21 +33,42 @@ const SCORE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Broker {
     to: Mqtt,
     cameras: Arc<dyn Cameras>,
+    store: Arc<Store>,
     clock: Arc<dyn Clock>,
+    /// In whose name commands are carried out.
+    caller: Caller,
     link: Option<Link>,
     /// When scores were last told.
     scored: Duration,
+    /// What was last told of each camera's switch.
+    switches: BTreeMap<CameraName, bool>,
 }
+
+/// What commands do, as the table of rights has it.
+const DETECT: (&str, &str) = ("POST", "/api/cameras/{name}/detect");
 
 /// One connection. It is thrown away at the first failure: what was not acknowledged is sent again in its order.
 struct Link {
     client: Client,
     connection: Connection,
+    /// What has come in, and waits to be carried out: no more than [`COMMANDS`], the oldest.
+    commands: Vec<Publish>,
 }
 
 impl Broker {
-    pub(super) fn new(to: &Mqtt, cameras: Arc<dyn Cameras>, clock: Arc<dyn Clock>) -> Self {
-        Self { to: to.clone(), cameras, clock, link: None, scored: Duration::ZERO }
+    /// `seen`: the cameras that the sink is told of; empty: all.
+    pub(super) fn new(name: &str, to: &Mqtt, seen: &[CameraName], parts: &Parts) -> Self {
+        let cameras = (!seen.is_empty()).then(|| seen.iter().cloned().collect());
+        Self {
+            to: to.clone(),
+            cameras: parts.cameras.clone(),
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            caller: Caller { name: Some(format!("sink {name}").into()), role: Role::Operator, cameras },
+            link: None,
+            scored: Duration::ZERO,
+            switches: BTreeMap::new(),
+        }
     }
 
     fn topic(&self, below: &str) -> String {
@@ -63,17 +89,67 @@ impl Broker {
             options.set_transport(Transport::tls_with_config(tls));
         }
         let (client, connection) = Client::new(options, REQUESTS);
-        let mut link = Link { client, connection };
+        let mut link = Link { client, connection, commands: vec![] };
         link.until(self.to.timeout, |event| matches!(event, Event::Incoming(Packet::ConnAck(_))))?;
         let mut said = vec![(self.topic("available"), "online".to_owned())];
         let cameras = self.cameras.list();
         if let Some(prefix) = &self.to.discovery {
-            said.extend(cameras.iter().flat_map(|c| discovery::of(prefix, &self.to.prefix, &c.name)));
+            let commands = self.to.commands;
+            said.extend(
+                cameras.iter().flat_map(|c| discovery::of(prefix, &self.to.prefix, &c.name, commands)),
+            );
         }
         for (topic, payload) in said {
             link.publish(&topic, true, QoS::AtMostOnce, payload)?;
         }
+        if self.to.commands {
+            let topic = self.topic("+/detect/set");
+            link.client.try_subscribe(topic, QoS::AtLeastOnce).map_err(|_| "the connection takes no more")?;
+            self.switches.clear();
+            self.tell_switches(&mut link)?;
+        }
         Ok(link)
+    }
+
+    /// How each camera's switch stands, where that has changed.
+    fn tell_switches(&mut self, link: &mut Link) -> Result<(), String> {
+        for camera in self.cameras.list().into_iter().filter(|camera| self.caller.sees(&camera.name)) {
+            let on = camera.detect.on;
+            if self.switches.get(&camera.name) != Some(&on) {
+                let topic = self.topic(&format!("{}/detect/state", camera.name));
+                link.publish(&topic, true, QoS::AtLeastOnce, if on { "ON" } else { "OFF" }.into())?;
+                self.switches.insert(camera.name, on);
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out the commands that have come meanwhile.
+    fn obey(&mut self, link: &mut Link) -> Result<(), String> {
+        for Publish { topic, payload, .. } in std::mem::take(&mut link.commands) {
+            match self.command(&topic, &payload) {
+                Ok(()) => tracing::info!("{}: {topic}", self.caller.name.as_deref().unwrap_or_default()),
+                Err(why) => tracing::warn!("a command at {} is not carried out: {why}", topic.escape_debug()),
+            }
+        }
+        if self.to.commands { self.tell_switches(link) } else { Ok(()) }
+    }
+
+    fn command(&self, topic: &str, payload: &[u8]) -> Result<(), String> {
+        let below = topic.strip_prefix(&self.to.prefix).and_then(|rest| rest.strip_prefix('/'));
+        let camera =
+            below.and_then(|rest| rest.strip_suffix("/detect/set")).ok_or("not a topic for commands")?;
+        let on = match payload {
+            b"ON" => true,
+            b"OFF" => false,
+            _ => return Err("ON or OFF is wanted".into()),
+        };
+        let rule = access::rule(DETECT.0, DETECT.1).ok_or("nobody may do it")?;
+        access::allows(rule, Some(&self.caller), Some(camera)).map_err(|_| "the sink has no such camera")?;
+        switch_detection(&*self.cameras, &self.store, camera, on)
+            .map_err(|error| error.to_string())?
+            .then_some(())
+            .ok_or_else(|| "no camera is named so".into())
     }
 
     /// Publishes letters, and waits until all are acknowledged; gives how many were, from the first.
@@ -140,6 +216,7 @@ impl Broker {
         }
         let deadline = Instant::now() + time;
         loop {
+            self.obey(link)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || link.next(left)?.is_none() {
                 return Ok(());
@@ -157,7 +234,14 @@ impl Link {
     /// What happens next; `None`: nothing within `time`.
     fn next(&mut self, time: Duration) -> Result<Option<Event>, String> {
         match self.connection.recv_timeout(time) {
-            Ok(Ok(event)) => Ok(Some(event)),
+            Ok(Ok(event)) => {
+                if let Event::Incoming(Packet::Publish(said)) = &event
+                    && self.commands.len() < COMMANDS
+                {
+                    self.commands.push(said.clone());
+                }
+                Ok(Some(event))
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err("the connection is closed".into()),

@@ -37,6 +37,7 @@ const MQTT: &[&str] = &[
     "qos",
     "discovery",
     "scores",
+    "commands",
     "client_id",
 ];
 const EMAIL: &[&str] = &[
@@ -303,6 +304,7 @@ impl Check<'_, '_> {
             qos: section.get::<u64>("qos") as u8,
             discovery: Some(section.get::<String>("discovery")).filter(|prefix| prefix != "none"),
             scores: section.get("scores"),
+            commands: section.get("commands"),
             timeout: section.get("timeout"),
         })
     }
