@@ -23,6 +23,7 @@ pub fn sample_alert() -> Value {
         "mu": 1.2,
         "sigma": 0.5,
         "k": 4.0,
+        "budget": null,
         "scorer": "v1+diffusion",
         "model": { "name": "main", "sha256": "00" },
         "segments": { "first": 1, "last": 2 },

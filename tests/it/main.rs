@@ -31,6 +31,7 @@ mod rtsp;
 mod rtsp_camera;
 mod scorers;
 mod setup;
+mod sinks;
 mod store;
 mod tidy;
 mod tls;
