@@ -30,8 +30,10 @@ pub fn sample_alert() -> Value {
         "severity": "high",
         "quiet": null,
         "review": null,
+        "zones": [],
         "top_regions": [{ "row": 1, "column": 2 }],
         "factors": [],
+        "clip": null,
         "snapshot": null,
         "thumbnail": null,
     })
