@@ -71,6 +71,8 @@ pub const TABLE: &[Rule] = &[
     // Its samples are of every camera.
     get("/metrics", VIEWER, Scope::AllCameras),
     get("/api/config", ADMIN, Scope::AllCameras),
+    // It says which files there are.
+    post("/api/config/check", ADMIN, Scope::AllCameras),
     get("/api/cameras", VIEWER, Scope::Listed),
     get("/api/cameras/{name}", VIEWER, Scope::Camera),
     get("/api/cameras/{name}/latest.jpg", VIEWER, Scope::Camera),

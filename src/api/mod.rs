@@ -3,6 +3,7 @@
 mod announce;
 mod bus;
 mod calibration;
+mod check;
 mod clip;
 mod dto;
 mod guard;

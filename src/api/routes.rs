@@ -1,6 +1,7 @@
 //! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
 
 use super::calibration::{CalibrationDto, CalibrationQuery};
+use super::check;
 use super::clip::clip;
 use super::dto::{
     CameraDto, DetectBody, EventDto, EventsDto, EventsQuery, LearnQuery, LoginBody, MeDto, PictureQuery,
@@ -80,6 +81,7 @@ fn routes() -> Routes {
         .get("/api/sinks/{name}/dead", sinks::dead, of("What a sink would not take").json::<Vec<sinks::DeadLetterDto>>())
         .post("/api/sinks/{name}/dead/retry", sinks::retry, of("Another attempt at these").status(202).json::<sinks::RetryDto>())
         .get("/api/config", config, of("The configuration in force, without secrets").json::<Value>())
+        .post("/api/config/check", check::check, of("What is wrong with a configuration").body::<check::CheckBody>().json::<check::CheckDto>())
         .get("/api/config/schema.json", config_schema, of("JSON schema of the configuration").json::<Value>())
 }
 

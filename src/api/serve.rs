@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub access: Arc<Access>,
     /// The configuration without its secrets.
     pub config: serde_json::Value,
+    /// Its folder: what paths of a configuration start from.
+    pub config_dir: PathBuf,
     /// Time between the stream's signs of life; [`HEARTBEAT`] unless in a test.
     pub heartbeat: Duration,
     /// A client that takes nothing for this long is cut off, and so is one that does not finish a request's head or a

@@ -41,6 +41,7 @@ pub fn check(raw: &Raw, around: &Surroundings, report: &mut Report) -> Config {
     check.unique_names(&raw.sinks, "sink");
     let users = check.users(&raw.users, &cameras);
     Config {
+        dir: around.dir.to_path_buf(),
         http: check.http(&raw.http, &users),
         users,
         store: check.store(&raw.store),

@@ -41,6 +41,8 @@ use std::time::Duration;
 /// Everything the daemon was told, checked and with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file's own folder, from which relative paths start.
+    pub dir: PathBuf,
     pub http: Http,
     /// Nobody: whoever reaches the server, which is on loopback then, may do everything.
     pub users: Vec<User>,

@@ -198,6 +198,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
             metrics: metrics.clone(),
             clock: clock.clone(),
             config: config.redacted(),
+            config_dir: config.dir.clone(),
             heartbeat: HEARTBEAT,
             patience: PATIENCE,
         },

@@ -108,6 +108,7 @@ fn every_documented_route_answers() {
         let response = match method {
             "POST" if path.ends_with("/review") => send(&desk, &path, &json!({"label": "unsure"})),
             "POST" if path.ends_with("/detect") => send(&desk, &path, &json!({"on": true})),
+            "POST" if path == "/api/config/check" => send(&desk, &path, &json!({"text": ""})),
             "POST" => post(&desk, &path, &[]),
             _ => get(&desk, &path),
         };
@@ -563,4 +564,24 @@ fn stopping_ends_open_streams_at_once() {
     let mut rest = String::new();
     while client.lines.read_line(&mut rest).is_ok_and(|n| n > 0) {}
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_used() {
+    let desk = Desk::start();
+    let ask = |text: &str| send(&desk, "/api/config/check", &json!({"text": text}));
+    let found = json(ask("[http]\nlisten = \"nowhere\"\n"));
+    assert_eq!(found["ok"], false);
+    let problems = found["problems"].as_array().expect("a list");
+    let listen = problems.iter().find(|p| p["key"] == "http.listen").expect("found");
+    assert_eq!((&listen["line"], &listen["column"]), (&2.into(), &10.into()));
+    assert!(listen["remedy"].as_str().expect("text").contains("127.0.0.1:8710"), "{listen}");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let good = format!(
+        "[runtime]\nonnxruntime = \"{root}/Cargo.toml\"\npipelines = \"{root}/pipelines\"\n\
+         [[camera]]\nname = \"gate\"\nsource = \"synthetic\"\n"
+    );
+    let found = json(ask(&good));
+    assert_eq!((&found["ok"], &found["problems"]), (&true.into(), &json!([])), "{found}");
+    problem(ask(&"#".repeat((64 << 10) + 1)), 413);
 }

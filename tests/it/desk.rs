@@ -23,6 +23,8 @@ pub struct FakeCameras {
     pub ready: AtomicBool,
     /// Pictures are of now; else all are of one moment long ago.
     pub moving: AtomicBool,
+    /// What cameras show, at most 640 pixels wide, instead of a grey slope.
+    pub shown: Mutex<Option<Picture>>,
 }
 
 impl Cameras for FakeCameras {
@@ -37,7 +39,8 @@ impl Cameras for FakeCameras {
     fn picture(&self, camera: &str, max_width: u32) -> Option<Picture> {
         let status = self.get(camera).filter(|c| c.link == LinkState::Live)?;
         let width = max_width.min(status.stream.width);
-        let picture = scene(width, width * 9 / 16);
+        let shown = self.shown.lock().expect("held by no panic").clone();
+        let picture = shown.map_or_else(|| scene(width, width * 9 / 16), |p| scaled(p, width));
         let moving = self.moving.load(Ordering::Relaxed);
         Some(if moving { Picture { wall: Timestamp::now(), ..picture } } else { picture })
     }
@@ -67,6 +70,17 @@ impl Cameras for FakeCameras {
     fn ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
+}
+
+/// `picture`, no wider than `width`.
+fn scaled(picture: Picture, width: u32) -> Picture {
+    if picture.width <= width {
+        return picture;
+    }
+    let height = picture.height * width / picture.width;
+    let whole = image::RgbImage::from_raw(picture.width, picture.height, picture.rgb).expect("of its size");
+    let rgb = image::imageops::thumbnail(&whole, width, height).into_raw();
+    Picture { width, height, rgb, wall: picture.wall }
 }
 
 /// A grey slope with a bright square: something for the eye.
@@ -171,6 +185,7 @@ impl Desk {
             ]),
             ready: AtomicBool::new(true),
             moving: AtomicBool::new(false),
+            shown: Mutex::new(None),
         });
         let store = Arc::new(Store::open(dir.path(), clock.clone()).expect("opened"));
         let bus = Arc::new(Bus::new(clock.clone()));
@@ -191,6 +206,7 @@ impl Desk {
             clock: clock.clone(),
             access: Arc::new(Access::new(users, clock.clone())),
             config: serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
+            config_dir: dir.path().into(),
             heartbeat,
             patience,
         };

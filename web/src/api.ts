@@ -67,7 +67,7 @@ export const learn = (camera: string, detector: string | null): Promise<Camera> 
   post(`/api/cameras/${at(camera)}/learn${query({ detector })}`);
 export const config = (): Promise<unknown> => read("/api/config");
 export const checkConfig = (text: string): Promise<ConfigCheck> =>
-  read("/api/config/check", { method: "POST", headers: { "content-type": "text/plain" }, body: text });
+  post("/api/config/check", { text });
 export const logIn = (name: string, password: string): Promise<Response> =>
   ask("/api/login", {
     method: "POST",

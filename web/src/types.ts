@@ -169,9 +169,9 @@ export interface ConfigProblem {
   line: number;
   column: number;
   key: string;
-  value?: string;
+  value: string | null;
   message: string;
-  allowed?: string;
+  allowed: string | null;
   remedy: string;
 }
 

@@ -1,5 +1,5 @@
 // A camera's live picture: fetched a few times a second while somebody can see it, veiled as soon as it is old.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, reached } from "../api";
 import { duration } from "../format";
 import { type Freshness, freshness } from "../fresh";
@@ -25,11 +25,12 @@ export function Picture({ seen, detector }: { seen: Seen; detector?: string }) {
   latest.current = seen;
   const chosen = useRef(detector);
   chosen.current = detector;
-  useEffect(() => paintFor(canvas.current!, painter.current, latest, chosen), [seen.data.name]);
+  const [, redraw] = useState({});
+  useEffect(() => paintFor(canvas.current!, painter.current, latest, chosen, () => redraw({})), [seen.data.name]);
 
   const { data } = seen;
   const sight = { state: data.state, age: data.last_frame_age_seconds, answered: seen.at };
-  const fresh = freshness({ ...sight, reached: reached.get(), changed: painter.current.changed }, now);
+  const fresh = freshness({ ...sight, reached: reached.get(), changed: painter.current.changed }, Math.max(now, painter.current.changed ?? 0));
   return (
     <div class={fresh.stale ? "view stale" : "view"}>
       <canvas ref={canvas} class="picture" role="img" aria-label={`picture of ${data.name}`} width="640" height="360" />
@@ -48,6 +49,7 @@ function paintFor(
   painter: Painter,
   latest: { current: Seen },
   chosen: { current: string | undefined },
+  onFirst: () => void,
 ): () => void {
   let [over, visible, tried] = [false, true, false];
   let timer: ReturnType<typeof setTimeout>;
@@ -67,7 +69,9 @@ function paintFor(
     c.drawImage(image, 0, 0);
     image.close();
     const time = answer.headers.get("x-picture-time");
-    if (time !== painter.time || painter.changed == null) painter.changed = performance.now();
+    const first = painter.changed == null;
+    if (time !== painter.time || first) painter.changed = performance.now();
+    if (first) onFirst();
     painter.time = time;
     canvas.setAttribute("aria-label", `${data.name} at ${time}`);
     // Where the camera as a whole is over its limit, the regions that are.

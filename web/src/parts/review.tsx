@@ -87,14 +87,19 @@ export function ReviewForm({ event, onReview }: Props) {
 /** Asks for a note to an event of a list. */
 export function NoteDialog({ event, onClose }: { event: Incident; onClose: (now: Incident | null) => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const given = useRef<Incident | null>(null);
   const [note, setNote] = useState(event.review?.note ?? "");
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} class="note" aria-labelledby="note-title" onClose={() => onClose(null)}>
+    <dialog ref={dialog} class="note" aria-labelledby="note-title" onClose={() => onClose(given.current)}>
       <form
         onSubmit={(submit) => {
           submit.preventDefault();
-          void giveReview(event, event.review?.label ?? null, note).then((now) => now && onClose(now));
+          void giveReview(event, event.review?.label ?? null, note).then((now) => {
+            given.current = now;
+            // Closed first: nothing behind an open dialog can take the focus.
+            if (now) dialog.current?.close();
+          });
         }}
       >
         <h2 id="note-title">Note to {event.camera}</h2>

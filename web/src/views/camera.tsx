@@ -115,7 +115,7 @@ function DetectorAbout({ camera, detector }: { camera: Camera; detector: Detecto
       <CalibrationView camera={camera.name} detector={detector} />
       <p class="line">
         <a href={href(["timeline"], { camera: camera.name, detector: detector.name })}>Timeline</a>
-        {may("admin") && <LearnAgain camera={camera} detector={detector} />}
+        {may("operator") && <LearnAgain camera={camera} detector={detector} />}
       </p>
     </section>
   );

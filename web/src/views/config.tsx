@@ -9,7 +9,6 @@ import { cameras, may } from "../state";
 import type { ConfigCheck, ConfigProblem } from "../types";
 
 export function ConfigView() {
-  const [asked] = useAsked(api.config, []);
   const ill = [...useCell(cameras).values()].map((s) => s.data).filter((c) => c.problem || !c.healthy);
   return (
     <div id="config" class="config">
@@ -28,12 +27,19 @@ export function ConfigView() {
         )}
       </section>
       {may("admin") && <Check />}
-      <section aria-labelledby="running-title">
-        <h2 id="running-title">In force</h2>
-        {asked.problem && <p class="problem">{asked.problem}</p>}
-        {asked.data != null && <Tree value={asked.data} name="" />}
-      </section>
+      {may("admin") && <Running />}
     </div>
+  );
+}
+
+function Running() {
+  const [asked] = useAsked(api.config, []);
+  return (
+    <section aria-labelledby="running-title">
+      <h2 id="running-title">In force</h2>
+      {asked.problem && <p class="problem">{asked.problem}</p>}
+      {asked.data != null && <Tree value={asked.data} name="" />}
+    </section>
   );
 }
 
@@ -67,7 +73,7 @@ function Check() {
         }}
       >
         <label class="field">
-          A <code>config.toml</code> to check; nothing is changed by it
+          <span class="caption">The text of a config.toml; nothing is changed by checking it</span>
           <textarea
             ref={area}
             id="text"
