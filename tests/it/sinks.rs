@@ -1,9 +1,9 @@
 //! Sinks against real servers: a broker, a mail server's conversation, web servers that misbehave, a file.
 
-use crate::desk::FakeCameras;
+use crate::desk::{FakeCameras, camera};
 use crate::fixture::event;
 use sigmawatch::alert::Change;
-use sigmawatch::api::{Sinks, announce_event};
+use sigmawatch::api::{CameraStatus, Cameras, LearningState, LinkState, Sinks, announce_event};
 use sigmawatch::base::SystemClock;
 use sigmawatch::config::{Sink, load_with};
 use sigmawatch::sink::{Parts, Posts};
@@ -49,7 +49,7 @@ impl Place {
         Self { dir: dir.into(), _own: None, store: Arc::new(store), metrics: Arc::new(Metrics::new()) }
     }
 
-    /// The sinks of a configuration, as the daemon reads them.
+    /// As the daemon reads them.
     fn sinks(&self, text: &str) -> Vec<Sink> {
         for folder in ["pipelines", "runtime"] {
             std::fs::create_dir_all(self.dir.join(folder)).expect("a folder");
@@ -62,18 +62,23 @@ impl Place {
     }
 
     fn start(&self, text: &str) -> Posts {
-        let cameras = FakeCameras {
-            list: Mutex::new(vec![]),
+        self.start_with(text, vec![]).0
+    }
+
+    fn start_with(&self, text: &str, cameras: Vec<CameraStatus>) -> (Posts, Arc<FakeCameras>) {
+        let cameras = Arc::new(FakeCameras {
+            list: Mutex::new(cameras),
             ready: AtomicBool::new(true),
             moving: Default::default(),
-        };
+            shown: Mutex::new(None),
+        });
         let parts = Parts {
             store: self.store.clone(),
             metrics: self.metrics.clone(),
             clock: Arc::new(SystemClock::default()),
-            cameras: Arc::new(cameras),
+            cameras: cameras.clone(),
         };
-        Posts::start(&self.sinks(text), &parts).expect("started")
+        (Posts::start(&self.sinks(text), &parts).expect("started"), cameras)
     }
 
     /// Alerts with these numbers, as the desk announces them.
@@ -431,7 +436,7 @@ fn a_broker_that_is_down_for_an_hour_of_alerts_gets_them_all_in_order() {
     let missing = ids(1..ALERTS + 1).iter().filter(|id| !unique.contains(id)).count();
     assert!(told.windows(2).all(|pair| pair[0] <= pair[1]), "out of order");
     assert!(missing == 0 || !listener_was_first, "{missing} lost");
-    assert!(rate >= 500.0, "{rate:.0} alerts a second");
+    assert!(rate >= 500.0, "{rate:.0} a second");
     posts.stop();
     wait_for("offline is said", || {
         let seen = seen.lock().expect("held");
@@ -441,6 +446,50 @@ fn a_broker_that_is_down_for_an_hour_of_alerts_gets_them_all_in_order() {
             .filter(|(_, said)| said == "offline")
             .map(drop)
     });
+}
+
+/// By what is published at the broker, and told there; of the sink's own cameras only, and only by words that mean it.
+#[test]
+fn cameras_are_switched_by_mqtt_where_that_is_asked_for() {
+    let place = Place::new();
+    let broker = Mosquitto::start(&place.dir, None);
+    let (seen, subscribed) = listen(broker.port);
+    wait_for("the listener is there", || subscribed.load(Relaxed).then_some(()));
+    let sink = format!(
+        "[[sink]]\nname = \"house\"\nkind = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\ncommands = true\n\
+         cameras = [\"gate\"]\n",
+        broker.port
+    );
+    let both = ["gate", "yard"].map(|name| camera(name, LinkState::Live, LearningState::Armed));
+    let (posts, cameras) = place.start_with(&sink, both.to_vec());
+    let heard = |topic: &str, said: &str| {
+        let seen = seen.lock().expect("held");
+        seen.iter().rfind(|(t, _)| t == topic).is_some_and(|(_, s)| s == said).then_some(())
+    };
+    wait_for("its state is told", || heard("sigmawatch/gate/detect/state", "ON"));
+    wait_for("a switch is shown", || {
+        let seen = seen.lock().expect("held");
+        seen.iter().any(|(topic, _)| topic.starts_with("homeassistant/switch/")).then_some(())
+    });
+    let options = rumqttc::MqttOptions::new("switch", "127.0.0.1", broker.port);
+    let (client, mut line) = rumqttc::Client::new(options, 16);
+    std::thread::spawn(move || line.iter().take_while(Result::is_ok).for_each(drop));
+    let publish = |camera: &str, said: &str| {
+        let topic = format!("sigmawatch/{camera}/detect/set");
+        client.publish(topic, rumqttc::QoS::AtLeastOnce, false, said).expect("published");
+    };
+    // In their order: the first two have been looked at when the last is obeyed.
+    publish("gate", "off, please");
+    publish("yard", "OFF");
+    publish("gate", "OFF");
+    wait_for("it is off", || heard("sigmawatch/gate/detect/state", "OFF"));
+    assert_eq!(place.store.detect("gate").expect("read"), Some(false));
+    assert_eq!(place.store.detect("yard").expect("read"), None);
+    assert!(cameras.get("yard").expect("there").detect.on && !cameras.get("gate").expect("there").detect.on);
+    publish("gate", "ON");
+    wait_for("it is on again", || heard("sigmawatch/gate/detect/state", "ON"));
+    assert!(heard("sigmawatch/yard/detect/state", "ON").is_none(), "not one of the sink's cameras");
+    posts.stop();
 }
 
 /// A mail server that takes everything; gives what it was told.
