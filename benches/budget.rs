@@ -16,7 +16,7 @@ use sigmawatch::score::{OnnxScorer, Scorer};
 use sigmawatch::segment::{Segment, Segmenter, learning_stride};
 use sigmawatch::threshold::{Course, Debounce, Outlook, Point, Rule, Step, Threshold, blocks};
 use sigmawatch::train::{Flow, LearnConfig, Sample, TrainingSet, learn};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -243,7 +243,7 @@ fn ped2(rows: &mut Rows) -> Result<()> {
 }
 
 /// Of every segment of a clip, at the stride of watching.
-fn features(clip: &PathBuf, model: &ExtractorModel, session: &mut dyn Extractor) -> Result<Vec<Features>> {
+fn features(clip: &Path, model: &ExtractorModel, session: &mut dyn Extractor) -> Result<Vec<Features>> {
     let source = Source::Gst(Gst {
         pipeline: "file".into(),
         location: clip.display().to_string(),

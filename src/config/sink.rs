@@ -51,10 +51,10 @@ pub struct Wants {
 /// Where a sink delivers.
 #[derive(Debug, Clone)]
 pub enum To {
-    Webhook(Webhook),
-    Mqtt(Mqtt),
+    Webhook(Box<Webhook>),
+    Mqtt(Box<Mqtt>),
     Jsonl(Jsonl),
-    Email(Email),
+    Email(Box<Email>),
 }
 
 impl To {

@@ -116,6 +116,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
+    /// A figure, for `--nocapture`.
+    fn say(figure: std::fmt::Arguments) {
+        use std::io::Write;
+        writeln!(std::io::stderr(), "{figure}").expect("somebody listens to a test");
+    }
+
     /// Seconds since 1970 of a day's beginning.
     const BEGIN: i64 = 1_700_006_400;
 
@@ -194,11 +200,11 @@ mod tests {
             .expect("asked");
         assert_eq!(left, 0, "everything is packed");
         let month = bytes as f64 * CAMERAS as f64 * 30.0;
-        println!(
+        say(format_args!(
             "{:.2} bytes a score, {:.0} MiB for a month of 16 cameras",
             bytes as f64 / written as f64,
             month / 1048576.0
-        );
+        ));
         assert!(month < 1_073_741_824.0, "{month} bytes");
         let mut read = 0;
         store.timeline("camera-7", "main", at(0), at(BEGIN * 2), &mut |_, _, _| read += 1).expect("read");
@@ -260,7 +266,7 @@ mod tests {
             })
             .expect("read");
         let week = began.elapsed();
-        println!("a month as 1000 points: p95 {:?}; {read} scores of a week: {week:?}", took[37]);
+        say(format_args!("a month as 1000 points: p95 {:?}; {read} scores of a week: {week:?}", took[37]));
         assert_eq!(read, 7 * 24 * 60 * 300);
         assert!(took[37] < Duration::from_millis(100), "{took:?}");
         assert!(week < Duration::from_secs(3), "{week:?}");

@@ -183,9 +183,7 @@ impl Metrics {
             ),
             alerts: m.counter("alerts_total", &["camera", "detector", "severity"], "Alerts opened."),
             quiet: m.counter(
-                "alerts_quiet_total",
-                &["camera", "detector", "reason"],
-                "Alerts announced to nobody.",
+                "alerts_quiet_total", &["reason"], "Alerts announced to nobody.",
             ),
             learning_state: m.int_gauge(
                 "learning_state",
@@ -489,7 +487,7 @@ impl DetectorMetrics {
     pub fn alert(&self, severity: Level, quiet: Option<Silence>) {
         self.alerts.with_label_values(&[&self.camera, &self.name, severity.text()]).inc();
         if let Some(reason) = quiet {
-            self.quiet.with_label_values(&[&self.camera, &self.name, reason.text()]).inc();
+            self.quiet.with_label_values(&[reason.text()]).inc();
         }
     }
 }

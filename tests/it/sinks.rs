@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// What a server heard: topic or head, and body.
+type Pairs = Arc<Mutex<Vec<(String, String)>>>;
+
 /// Set for the processes that tests start of themselves.
 const CHILD: &str = "SIGMAWATCH_TEST_SINKS";
 
@@ -108,9 +111,7 @@ fn ids(numbers: std::ops::Range<u64>) -> Vec<String> {
 }
 
 /// A web server that answers each request by what `answer` makes of its number, and keeps the bodies.
-fn web(
-    answer: impl Fn(usize, &mut TcpStream) + Send + 'static,
-) -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+fn web(answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> (String, Pairs) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let url = format!("http://{}/secret-path", listener.local_addr().expect("an address"));
     let seen = Arc::new(Mutex::new(vec![]));
@@ -354,7 +355,7 @@ impl Drop for Mosquitto {
 }
 
 /// Every message under `#`, with its topic; and whether the broker has taken the subscription.
-fn listen(port: u16) -> (Arc<Mutex<Vec<(String, String)>>>, Arc<AtomicBool>) {
+fn listen(port: u16) -> (Pairs, Arc<AtomicBool>) {
     let subscribed = Arc::new(AtomicBool::new(false));
     let acknowledged = subscribed.clone();
     let seen = Arc::new(Mutex::new(vec![]));

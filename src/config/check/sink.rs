@@ -91,9 +91,9 @@ impl Check<'_, '_> {
         }
         let wants = self.wants(section, kind, cameras);
         let to = match kind {
-            SinkKind::Webhook => To::Webhook(self.webhook(section, &wants)?),
-            SinkKind::Mqtt => To::Mqtt(self.mqtt(section, &name)?),
-            SinkKind::Email => To::Email(self.email(section)?),
+            SinkKind::Webhook => To::Webhook(Box::new(self.webhook(section, &wants)?)),
+            SinkKind::Mqtt => To::Mqtt(Box::new(self.mqtt(section, &name)?)),
+            SinkKind::Email => To::Email(Box::new(self.email(section)?)),
             SinkKind::Jsonl => To::Jsonl(self.jsonl(section)?),
         };
         Some(Sink { name, wants, give_up_after: section.get("give_up_after"), to })

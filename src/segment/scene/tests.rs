@@ -104,7 +104,8 @@ fn what_happens_within_the_scene_changes_nothing() {
 
 #[test]
 fn a_torch_does_not_blind_it_for_long() {
-    let flicker = |i: u32| lit(&street(0, i), if i > 300 && i / 3 % 2 == 0 { 2.0 } else { 1.0 }, 0.0);
+    let flicker =
+        |i: u32| lit(&street(0, i), if i > 300 && (i / 3).is_multiple_of(2) { 2.0 } else { 1.0 }, 0.0);
     let happened = play(flicker, 1800);
     assert_eq!(happened[0].1, SceneChange::Began);
     assert!(happened[1].0 - happened[0].0 <= 600, "{happened:?}");
