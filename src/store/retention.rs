@@ -170,6 +170,29 @@ fn bytes_in(dir: &Path) -> Result<u64, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::SimClock;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_file_shrinks_as_its_pages_empty() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(dir.path(), Arc::new(SimClock::new(Timestamp::UNIX_EPOCH))).expect("opened");
+        let filled = "CREATE TABLE filler (body BLOB);
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+            INSERT INTO filler SELECT zeroblob(4000) FROM n";
+        let run = |sql| store.database.write(Durable::ProcessEnd, |t| t.execute_batch(sql)).expect("written");
+        let pages = || -> i64 {
+            let count = |c: &rusqlite::Connection| c.pragma_query_value(None, "page_count", |row| row.get(0));
+            store.database.read(count).expect("asked")
+        };
+        let empty = pages();
+        run(filled);
+        assert!(pages() >= empty + 500);
+        run("DROP TABLE filler");
+        assert!(pages() >= empty + 500, "the pages are empty and still there");
+        store.database.give_back(PAGES_AT_ONCE).expect("given back");
+        assert!(pages() < empty + 10, "{} of {empty}", pages());
+    }
 
     #[test]
     fn too_much_is_what_is_over_the_size_or_missing_from_the_disk() {
