@@ -1,7 +1,7 @@
 //! Texts with places to fill in (Jinja), written by users: checked when the configuration is, bounded when used.
 
-use minijinja::{Environment, UndefinedBehavior};
-use serde_json::Value;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
 /// Instructions that one rendering may take: a loop over a thousand letters is far below.
 const FUEL: u64 = 1_000_000;
@@ -22,13 +22,14 @@ impl Template {
         // A name that does not exist is a slip, and not an empty text.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
+        environment.add_filter("tojson", to_json);
         environment.add_template_owned("template", text.to_owned()).map_err(|error| explain(&error))?;
         Ok(Self { environment })
     }
 
     /// # Errors
     /// What it asks for and is not in `values`, or that it does not end.
-    pub fn render(&self, values: &Value) -> Result<String, String> {
+    pub fn render(&self, values: &serde_json::Value) -> Result<String, String> {
         let template = self.environment.get_template("template").expect("it was added when this was made");
         let text = template.render(minijinja::value::Serde(values)).map_err(|error| explain(&error))?;
         match text.len() {
@@ -38,7 +39,15 @@ impl Template {
     }
 }
 
-fn explain(error: &minijinja::Error) -> String {
+/// The filter of that name, but a slip is one here too, and not `null`.
+fn to_json(value: Value, indent: Option<Value>, args: Kwargs) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "nothing has this name"));
+    }
+    minijinja::filters::tojson(&value, indent, args)
+}
+
+fn explain(error: &Error) -> String {
     let what = error.detail().map_or_else(|| error.kind().to_string(), |d| format!("{}: {d}", error.kind()));
     match error.line() {
         Some(line) => format!("line {line}: {what}"),

@@ -34,6 +34,7 @@ pub fn sample_alert() -> Value {
         "top_regions": [{ "row": 1, "column": 2 }],
         "factors": [],
         "clip": null,
+        "clip_details": null,
         "snapshot": null,
         "thumbnail": null,
     })

@@ -297,7 +297,8 @@ fn learns_and_alerts(home: &Home, incidents: &Incidents) -> (Value, String) {
     assert_eq!(text(&end, "end_time"), text(&end, "last_time"));
     assert_eq!(daemon.json(&format!("/api/events/{id}"))["end_time"], end["end_time"]);
     let calibration = daemon.json("/api/cameras/plaza/calibration");
-    assert!(calibration["hours"].as_f64().expect("hours") > 0.01, "{calibration}");
+    // Of the minute that was learned from, as many blocks of half a minute as were whole.
+    assert!(calibration["hours"].as_f64().expect("hours") >= 30.0 / 3600.0, "{calibration}");
     assert!(text(&calibration["promise"], "text").contains("minutes seen: "), "{calibration}");
     for (picture, size) in [("snapshot", (640, 360)), ("thumbnail", (320, 180))] {
         let jpeg = daemon.bytes(text(&end, picture));

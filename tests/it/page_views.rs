@@ -365,7 +365,7 @@ fn people_sign_in_see_what_their_role_allows_and_sign_out() {
     assert_eq!(kept, json!(["", 0, 0]), "scripts hold no secret");
     // A viewer looks, and changes nothing.
     browser.visit(&format!("#/events/{}", event(0).id));
-    browser.wait_for("!!document.querySelector('#event')");
+    browser.wait_for("document.querySelector('#event')?.innerText.includes('Threshold in force')");
     browser.key("f");
     browser.wait_for("document.querySelector('.toast.bad')?.innerText.includes('viewers may not review')");
     assert_eq!(browser.evaluate("document.querySelectorAll('.review').length"), 0);

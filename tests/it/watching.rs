@@ -149,12 +149,12 @@ fn while_the_light_changes_nothing_is_judged_unless_it_is_to_be() {
             daemon.events(&format!("&cameras={name}&in_progress=true")).is_empty().then_some(())
         });
     }
-    // The pictures of each event, oldest first.
+    // The pictures of each event, in their order.
     let pictures = |name: &str| {
         let number = |event: &Value, what: &str| event["segments"][what].as_u64().expect("a number");
         let events = daemon.events(&format!("&cameras={name}"));
         let of = |event: &Value| (number(event, "first") * 4, number(event, "last") * 4 + 15);
-        events.iter().rev().map(of).collect::<Vec<_>>()
+        events.iter().map(of).collect::<Vec<_>>()
     };
     let all = pictures("ignore");
     assert!(matches!(all[..], [(0, last)] if last > 250), "{all:?}");
