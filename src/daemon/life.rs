@@ -9,7 +9,7 @@ use crate::threshold::{Block, Blocking, Outlook, Rule, Threshold, block_seconds,
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// The limit is found anew after so many blocks, ...
+/// The limit is found anew after so many blocks at most, ...
 const EVERY: usize = 10;
 /// ... from the newest time of this length, seconds: four weeks, of which three promise one alarm a week.
 const REMEMBERED: f64 = 28.0 * 86_400.0;
@@ -102,9 +102,9 @@ impl Life {
         self.log.as_ref().map_or(Ok(()), |log| log.append(&block))
     }
 
-    /// Enough is new for another limit.
+    /// Enough is new for another limit: while little is known, each block tells much.
     pub fn is_due(&self) -> bool {
-        self.fresh >= EVERY
+        self.fresh >= EVERY.min(1 + (self.learned.len() + self.watched.len()) / EVERY)
     }
 
     /// Since when blocks were watched, seconds since 1970.
@@ -216,13 +216,15 @@ mod tests {
         let early = life.look(&[]);
         assert_eq!((early.blocks, life.threshold(PLAIN).budget), (19, Some(Budget::HOURLY)));
         assert!(life.threshold(PLAIN).limit() > 2.0, "above all that was seen: {:?}", early.asked);
+        watch(&mut life, 1_000_000, &scores(60, 2));
+        assert!(!life.is_due(), "a block of twenty is no news");
         watch(&mut life, 1_000_000, &scores(20 * 60, 2));
         assert!(life.is_due());
-        assert_eq!(life.look(&[]).blocks, 19 + 39, "both, while little was watched");
+        assert_eq!(life.look(&[]).blocks, 19 + 41, "both, while little was watched");
         assert!(!life.is_due());
         watch(&mut life, 1_002_000, &scores(4 * 3600, 3));
         let late = life.look(&[]);
-        assert_eq!(late.blocks, 39 + 480, "what was learned from is outgrown");
+        assert_eq!(late.blocks, 41 + 480, "what was learned from is outgrown");
         let limit = life.threshold(PLAIN).limit();
         assert!((0.9..1.01).contains(&limit), "{limit}");
         assert_eq!(late.promise.best, Some(Budget::HOURLY));
