@@ -2,9 +2,9 @@
 
 use super::labelled::{self, LAYOUT, labelled_set};
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
-use super::{init_onnxruntime, one_of};
+use super::{init_onnxruntime, one_of, reviewed};
 use crate::base::write_atomically;
-use crate::config::{self, Method};
+use crate::config::{self, Config, Method};
 use crate::features::ExtractorModel;
 use crate::infer::{Manifest, Sampling};
 use crate::score::diffusion::{Embedding, Sampler};
@@ -26,26 +26,30 @@ use std::process::ExitCode;
 /// From recordings (`--from`), from what a running camera's daemon has kept (`--camera` and `--config`), or
 /// from such a feature file itself (`--features`). Nothing needs labels: the few most suspicious segments
 /// are dropped, and the threshold is calibrated on time that was left out. Only `--scorer rtfm` learns from
-/// labels: `--from DIR`, with clips in `DIR/normal/` and in other folders, `DIR/fight/`, say.
+/// labels: `--from DIR`, with clips in `DIR/normal/` and in other folders, `DIR/fight/`, say; or `--reviewed`, from the
+/// clips of the events that people reviewed; or both.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true)))]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Args {
     /// Recordings, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., group = "what")]
     from: Vec<PathBuf>,
     /// A camera of the configuration
-    #[arg(long, value_name = "NAME", group = "what", requires = "config")]
+    #[arg(long, value_name = "NAME", group = "what", requires = "config", conflicts_with = "from")]
     camera: Option<String>,
     /// Which of the camera's detectors, where it has several
     #[arg(long, value_name = "NAME", requires = "camera")]
     detector: Option<String>,
     /// A feature file that the daemon keeps
-    #[arg(long, value_name = "FILE", group = "what")]
+    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["from", "camera"])]
     features: Option<PathBuf>,
+    /// Events that people called true or false alarms, of all cameras or of `--camera`: for `--scorer rtfm`
+    #[arg(long, group = "what", requires = "config", conflicts_with = "features")]
+    reviewed: bool,
     /// What the extractor says of itself, as JSON, for `--features` from one that is not at hand
     #[arg(long, value_name = "JSON", requires = "features")]
     manifest: Option<String>,
-    /// The configuration, for `--camera`
+    /// The configuration, for `--camera` and `--reviewed`
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The model file to write
@@ -197,11 +201,15 @@ impl Lesson {
 fn lesson(args: &Args) -> Result<Lesson> {
     let method = args.learning.scorer;
     if method.needs_labels() {
-        ensure!(!args.from.is_empty(), "{method} learns from labelled clips: give --from DIR ({LAYOUT})");
+        ensure!(
+            !args.from.is_empty() || args.reviewed,
+            "{method} learns from labelled clips: give --from DIR ({LAYOUT}), or --reviewed"
+        );
         return Ok(Lesson::Labelled(of_labelled(args)?));
     }
+    ensure!(!args.reviewed, "{method} learns without labels: --reviewed is for --scorer rtfm");
     Ok(Lesson::Life(match (&args.camera, &args.features) {
-        (Some(camera), _) => of_camera(args, camera)?,
+        (Some(_), _) => of_camera(args)?,
         (None, Some(file)) => {
             init_onnxruntime()?;
             let extractor = match &args.manifest {
@@ -214,15 +222,28 @@ fn lesson(args: &Args) -> Result<Lesson> {
     }))
 }
 
-/// Clips in labelled folders. All segments are learned from, as close as they will be when they are scored: the
-/// method looks at their order.
+/// Clips in labelled folders, and of reviewed events. All segments are learned from, as close as they will be when they
+/// are scored: the method looks at their order.
 fn of_labelled(args: &Args) -> Result<LabelledSet> {
     let folders = args.from.iter().map(|dir| labelled::open(dir)).collect::<Result<Vec<_>>>()?.concat();
-    let (labels, paths): (Vec<bool>, Vec<PathBuf>) =
-        folders.into_iter().flat_map(|f| f.clips.into_iter().map(move |clip| (f.unusual, clip))).unzip();
+    let mut clips: Vec<(bool, PathBuf)> =
+        folders.into_iter().flat_map(|f| f.clips.into_iter().map(move |clip| (f.unusual, clip))).collect();
+    let mut of_detector = None;
+    if args.reviewed {
+        let config = loaded(args)?;
+        clips.extend(reviewed::clips(&config, args.camera.as_deref())?);
+        if args.camera.is_some() {
+            let (_, detector) = chosen(args, &config)?;
+            of_detector = Some((detector.extractor.clone(), detector.stride));
+        }
+    }
+    let (labels, paths): (Vec<bool>, Vec<PathBuf>) = clips.into_iter().unzip();
     init_onnxruntime()?;
-    let extractor = args.taking.extractor()?;
-    let stride = args.taking.stride();
+    // Of the camera that is named, as it watches.
+    let (extractor, stride) = match of_detector {
+        Some((extractor, stride)) => (ExtractorModel::prepare(&extractor)?, stride),
+        None => (args.taking.extractor()?, args.taking.stride()),
+    };
     let recordings = taken(args, &paths, &extractor, stride)?;
     Ok(labelled_set(&extractor, stride, labels.into_iter().zip(&recordings)))
 }
@@ -290,20 +311,31 @@ fn taken(
     Ok(recordings)
 }
 
-/// What the daemon of `--config` has kept of the camera.
-fn of_camera(args: &Args, name: &str) -> Result<TrainingSet> {
-    let file = args.config.as_ref().context("--camera needs --config")?;
-    let config = config::load(file)?.config;
+fn loaded(args: &Args) -> Result<Config> {
+    Ok(config::load(args.config.as_ref().context("--config is missing")?)?.config)
+}
+
+/// The camera and the detector that are named.
+fn chosen<'a>(args: &Args, config: &'a Config) -> Result<(&'a config::Camera, &'a config::Detector)> {
+    let name = args.camera.as_deref().context("--camera is missing")?;
+    let file = args.config.as_deref().unwrap_or(Path::new("")).display();
     let camera = config.cameras.iter().find(|c| *c.name == *name).with_context(|| {
         let names: Vec<&str> = config.cameras.iter().map(|c| &*c.name).collect();
-        format!("{}: there is no camera {name} (there are: {})", file.display(), names.join(", "))
+        format!("{file}: there is no camera {name} (there are: {})", names.join(", "))
     })?;
-    crate::infer::init(&config.runtime.onnxruntime)?;
     let named = |d: &&config::Detector| args.detector.as_deref().is_none_or(|name| *d.name == *name);
     let detector = camera.detectors.iter().find(named).with_context(|| {
         let names: Vec<&str> = camera.detectors.iter().map(|d| &*d.name).collect();
-        format!("{}: {name} has no such detector (there are: {})", file.display(), names.join(", "))
+        format!("{file}: {name} has no such detector (there are: {})", names.join(", "))
     })?;
+    Ok((camera, detector))
+}
+
+/// What the daemon of `--config` has kept of the camera.
+fn of_camera(args: &Args) -> Result<TrainingSet> {
+    let config = loaded(args)?;
+    let (camera, detector) = chosen(args, &config)?;
+    crate::infer::init(&config.runtime.onnxruntime)?;
     let extractor = ExtractorModel::prepare(&detector.extractor)?;
     let ring = Layout::new(&config.store.dir).ring(&camera.name, extractor.manifest(), detector.stride);
     of_ring(&ring, extractor.manifest(), learning_stride(detector.stride))

@@ -11,6 +11,7 @@ mod labelled;
 mod learn;
 mod recordings;
 mod models;
+mod reviewed;
 mod run;
 mod score;
 mod user;

@@ -49,7 +49,7 @@ impl Layout {
     }
 
     /// The clip of event `id`; `None` where that is no event id.
-    pub(super) fn clip(&self, id: &str) -> Option<PathBuf> {
+    pub fn clip(&self, id: &str) -> Option<PathBuf> {
         self.snapshot(id).map(|_| self.clips().join(format!("{id}.mp4")))
     }
 }

@@ -1,7 +1,7 @@
 //! The SQLite file: opening, migrations, and who may write.
 
 use super::StoreError;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -164,6 +164,33 @@ impl Database {
         }
         let reader = connect().map_err(|e| explain(path, &e))?;
         reader.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
+    }
+
+    /// Two connections that read only, to a database of exactly this program's layout.
+    pub(super) fn read_only(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            let remedy = "name the configuration, or the folder, of a daemon that has run";
+            return Err(StoreError::new(path, "there is no such database", remedy));
+        }
+        let connect = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            Ok(connection)
+        };
+        let open = || -> rusqlite::Result<(Connection, Connection, u32)> {
+            let (one, other) = (connect()?, connect()?);
+            let version = one.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok((one, other, version))
+        };
+        let (writer, reader, version) = open().map_err(|e| explain(path, &e))?;
+        if version != NEWEST {
+            return Err(StoreError::new(
+                path,
+                format!("its layout is version {version}, and this program reads {NEWEST}"),
+                "use the sigmawatch that wrote it last, or let the daemon of this one bring it up to date",
+            ));
+        }
         Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
     }
 

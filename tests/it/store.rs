@@ -225,6 +225,27 @@ fn two_daemons_do_not_share_a_folder() {
 }
 
 #[test]
+fn what_a_daemon_keeps_is_read_beside_it_and_never_written() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let clock = || Arc::new(SystemClock::default());
+    let refusal = |dir: &Path| Store::read_only(dir, clock()).err().expect("refused").to_string();
+    assert!(refusal(dir.path()).contains("there is no such database"), "{}", refusal(dir.path()));
+    let daemon = open(dir.path());
+    daemon.put_event(&event(1)).expect("written");
+    let reader = Store::read_only(dir.path(), clock()).expect("opened beside the daemon");
+    daemon.put_event(&event(2)).expect("written");
+    let found = reader.events(&EventFilter::default(), 9).expect("read").events;
+    assert_eq!(found, [event(2), event(1)]);
+    let message = reader.put_event(&event(3)).expect_err("read only").to_string();
+    assert!(message.contains("readonly"), "{message}");
+    drop((daemon, reader));
+    assert!(Store::read_only(dir.path(), clock()).is_ok(), "nor need there be a daemon");
+    let database = rusqlite::Connection::open(dir.path().join("sigmawatch.sqlite3")).expect("opened");
+    database.pragma_update(None, "user_version", 1).expect("written");
+    assert!(refusal(dir.path()).contains("bring it up to date"), "{}", refusal(dir.path()));
+}
+
+#[test]
 fn a_newer_layout_and_a_damaged_file_are_refused_with_a_remedy() {
     let refused = |prepare: &dyn Fn(&Path)| {
         let dir = tempfile::tempdir().expect("temporary folder");
