@@ -18,7 +18,8 @@ const AT_ONCE: usize = 500;
 pub fn clips(config: &Config, camera: Option<&str>) -> Result<Vec<(bool, PathBuf)>> {
     let dir = &config.store.dir;
     let store = Store::read_only(dir, Arc::new(SystemClock::default()))?;
-    let cameras = config.cameras.iter().map(|c| &c.name).filter(|name| camera.is_none_or(|only| only == &***name));
+    let cameras =
+        config.cameras.iter().map(|c| &c.name).filter(|name| camera.is_none_or(|only| only == &***name));
     let mut filter =
         EventFilter { cameras: cameras.cloned().collect(), reviewed: Some(true), ..Default::default() };
     let (mut found, mut without) = (vec![], 0);

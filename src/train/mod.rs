@@ -251,7 +251,7 @@ pub enum LearnError {
     Mixed { segment: usize, found: usize, expected: usize },
     #[error(
         "this method learns from labelled clips, not from unlabelled life (`sigmawatch learn --scorer rtfm --from \
-         DIR`, with clips in DIR/normal/ and in other folders)"
+         DIR`, with clips in DIR/normal/ and in other folders, or `--reviewed`)"
     )]
     NeedsLabels,
     #[error(

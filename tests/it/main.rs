@@ -26,6 +26,7 @@ mod page_views;
 mod program;
 mod python;
 mod provider;
+mod reviewed;
 mod rights;
 mod rtsp;
 mod rtsp_camera;
