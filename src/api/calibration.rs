@@ -32,6 +32,20 @@ pub struct CalibrationDto {
     /// Of the budget in force.
     pub asked: Option<PointDto>,
     pub promise: PromiseDto,
+    /// Where the time of day counts, and days enough were seen: what is usual when. The limits above are those of the
+    /// part of the day that they were found in.
+    pub baselines: Vec<BaselineDto>,
+}
+
+/// What is usual in a part of the day, local time.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct BaselineDto {
+    /// `day`, `night`, or the hour as `14:00`.
+    pub part: String,
+    pub mu: f64,
+    pub sigma: f64,
+    /// Too little of it was seen yet: these are the whole day's.
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
@@ -62,7 +76,10 @@ pub struct PromiseDto {
 
 impl CalibrationDto {
     pub fn of(camera: CameraName, detector: DetectorName, budget: Option<Budget>, outlook: &Outlook) -> Self {
-        let Outlook { hours, blocks, block_seconds, seen, curve, promise, asked } = outlook;
+        let Outlook { hours, blocks, block_seconds, seen, curve, promise, asked, rhythm } = outlook;
+        let baselines = rhythm.iter().flat_map(|rhythm| rhythm.named()).map(|(part, usual, own)| {
+            BaselineDto { part: part.to_owned(), mu: usual.mu, sigma: usual.sigma, shared: !own }
+        });
         Self {
             camera,
             detector,
@@ -77,6 +94,7 @@ impl CalibrationDto {
             curve: curve.iter().copied().map(PointDto::from).collect(),
             asked: asked.map(PointDto::from),
             promise: PromiseDto { text: promise.text.clone(), best: promise.best, next: promise.next },
+            baselines: baselines.collect(),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::base::SystemClock;
 use crate::config::Config;
 use crate::store::{EventFilter, Store};
 use anyhow::{Result, ensure};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub fn clips(config: &Config, camera: Option<&str>) -> Result<Vec<(bool, PathBuf
          (review events on the page; clips are kept where camera.clips is on)"
     );
     if without > 0 {
-        eprintln!("{place}: {without} reviewed events have no clip and are left out");
+        writeln!(std::io::stderr(), "{place}: {without} reviewed events have no clip and are left out")?;
     }
     found.reverse();
     Ok(found)

@@ -7,8 +7,8 @@ use super::location::{check_rtsp, expand, redacted, split};
 use super::problem::{Problem, Report};
 use super::raw::{Bytes, Raw, RawCamera, Section};
 use super::{
-    Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Learning, Method, Provider,
-    Runtime, Sampler, SceneChange, Scorer, Source, Store, Synthetic, Threshold, Transport,
+    Baseline, Budget, Camera, Clips, Config, Detector, Extractor, Fusion, FusionRule, Gst, Learning, Method,
+    Provider, Runtime, Sampler, SceneChange, Scorer, Source, Store, Synthetic, Threshold, Transport,
 };
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -433,6 +433,8 @@ impl Check<'_, '_> {
             open_n: section.get::<u64>("open_n") as usize,
             open_m: section.get::<u64>("open_m") as usize,
             close_after: section.get("close_after"),
+            hysteresis: section.get("hysteresis"),
+            baseline: Baseline::named(&section.get::<String>("baseline")).unwrap_or(Baseline::One),
             cool_down: section.get("cool_down"),
             most_alerts: section.get("most_alerts"),
         };

@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{EmailTls, Grade, Provider, Role, Sampler, SceneChange, SinkKind};
+use super::{Baseline, EmailTls, Grade, Provider, Role, Sampler, SceneChange, SinkKind};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -152,6 +152,8 @@ pub const DETECTOR: &[Key] = &[
     key("open_n", Kind::Integer(1, 100), Default::Is("2")),
     key("open_m", Kind::Integer(1, 100), Default::Is("3")),
     key("close_after", Kind::Duration(Duration::from_millis(100), DAY), Default::Is("\"30s\"")),
+    key("hysteresis", Kind::Number(0.0, 1.0), Default::Is("0.0")),
+    key("baseline", Kind::Choice(&Baseline::NAMES), Default::Is("\"one\"")),
     key("cool_down", Kind::Duration(Duration::ZERO, DAY), Default::Is("\"0s\"")),
     key("most_alerts", Kind::RateOrNone, Default::Is("\"none\"")),
 ];

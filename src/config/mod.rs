@@ -298,6 +298,18 @@ pub struct Learning {
     pub sampler: Sampler,
 }
 
+choices! {
+    /// The parts of the day whose normal life is told apart.
+    pub enum Baseline {
+        /// None: the whole day has one.
+        One = "one",
+        /// 06:00 to 18:00, and the rest.
+        DayNight = "day_night",
+        /// Each hour.
+        Hours = "hours",
+    }
+}
+
 /// When a score becomes an alert.
 #[derive(Debug, Clone)]
 pub struct Threshold {
@@ -308,8 +320,12 @@ pub struct Threshold {
     /// An event opens when `open_n` of the last `open_m` segments are above L ...
     pub open_n: usize,
     pub open_m: usize,
-    /// ... and closes when none has been above it for this long.
+    /// ... and closes when none has been above it for this long, ...
     pub close_after: Duration,
+    /// ... or above a second limit that lies lower by this share of the way to mu.
+    pub hysteresis: f64,
+    /// What mu and sigma are of.
+    pub baseline: Baseline,
     /// An event that opens within this time of the end of the last one is not announced; nor is ...
     pub cool_down: Duration,
     /// ... one beyond this many.

@@ -174,6 +174,8 @@ fn detector(detector: &Detector) -> Value {
     view["open_n"] = json!(detector.threshold.open_n);
     view["open_m"] = json!(detector.threshold.open_m);
     view["close_after"] = json!(format_duration(detector.threshold.close_after));
+    view["hysteresis"] = json!(detector.threshold.hysteresis);
+    view["baseline"] = json!(detector.threshold.baseline.name());
     view["cool_down"] = json!(format_duration(detector.threshold.cool_down));
     view["most_alerts"] = detector.threshold.most_alerts.map_or(json!("none"), |rate| json!(rate));
     view

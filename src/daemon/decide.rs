@@ -46,6 +46,8 @@ pub struct Seat {
     pub tracker: Option<Tracker>,
     pub metrics: DetectorMetrics,
     pub life: Life,
+    /// How much lower a second limit lies, above which an open event goes on: share of the way to mu.
+    pub hysteresis: f64,
     pub covers: Covers,
     /// Learns in place.
     pub learns: bool,
@@ -268,8 +270,11 @@ impl Desk {
                 self.look_at_life(detector);
             }
         }
-        let threshold = self.seats[detector].life.threshold(plain);
-        let verdict = if score.is_finite() { threshold.judge(score.value) } else { Verdict::Invalid };
+        let threshold = self.seats[detector].life.threshold(plain, segment.end.wall);
+        let verdict = match score.is_finite() {
+            true => threshold.judge_from(score.value, self.seats[detector].hysteresis),
+            false => Verdict::Invalid,
+        };
         if verdict == Verdict::Invalid {
             let problem = "the model gives scores that are not finite (learn the camera again)";
             self.trouble(detector, SkipReason::NotFinite, problem.into());

@@ -2,10 +2,11 @@
 
 use super::scoring::Arming;
 use crate::alert::{Event, Label, ModelRef, Severity};
+use crate::base::Timestamp;
 use crate::config::Budget;
 use crate::segment::Segment;
 use crate::store::{LifeLog, StoreError};
-use crate::threshold::{Block, Blocking, Outlook, Rule, Threshold, block_seconds, outside};
+use crate::threshold::{Block, Blocking, DayParts, Outlook, Rhythm, Rule, Threshold, block_seconds, outside};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub struct Life {
     /// Frames between the starts of segments.
     stride: usize,
     budget: Option<Budget>,
+    day: DayParts,
     file: PathBuf,
     model: Option<ModelRef>,
     /// Of the model's calibration; their clock is their own.
@@ -35,15 +37,18 @@ pub struct Life {
     log: Option<LifeLog>,
     /// Blocks since the limit was found.
     fresh: usize,
+    /// In scores; in deviations from what is usual at the time, where there is a rhythm.
     limit: Option<f64>,
+    rhythm: Option<Rhythm>,
 }
 
 impl Life {
-    pub fn new(rule: Rule, stride: usize, budget: Option<Budget>, file: PathBuf) -> Self {
+    pub fn new(rule: Rule, stride: usize, budget: Option<Budget>, day: DayParts, file: PathBuf) -> Self {
         Self {
             rule,
             stride,
             budget,
+            day,
             file,
             model: None,
             learned: vec![],
@@ -53,6 +58,7 @@ impl Life {
             log: None,
             fresh: 0,
             limit: None,
+            rhythm: None,
         }
     }
 
@@ -67,7 +73,8 @@ impl Life {
         let course = by.and_then(|by| by.course.as_ref());
         self.learned = course.map_or(vec![], |course| course.blocks(self.rule, self.stride));
         self.model = Some(model.clone());
-        (self.blocking, self.last, self.limit) = (Blocking::new(self.rule), None, None);
+        (self.blocking, self.last) = (Blocking::new(self.rule), None);
+        (self.limit, self.rhythm) = (None, None);
         (self.watched, self.log, self.fresh) = (vec![], None, EVERY);
         let Rule { open_n, open_m, close_after } = self.rule;
         let what = format!("{} {open_n}/{open_m} {} s", model.sha256, close_after.as_secs_f64());
@@ -76,9 +83,15 @@ impl Life {
         Ok(true)
     }
 
-    /// The threshold in force, where `plain` is mu + k sigma.
-    pub fn threshold(&self, plain: Threshold) -> Threshold {
-        self.budget.zip(self.limit).map_or(plain, |(budget, limit)| plain.keeping(budget, limit))
+    /// The threshold in force at this time, where `plain` is mu + k sigma of what was learned from.
+    pub fn threshold(&self, plain: Threshold, at: Timestamp) -> Threshold {
+        let asked = self.budget.zip(self.limit);
+        let Some(rhythm) = &self.rhythm else {
+            return asked.map_or(plain, |(budget, limit)| plain.keeping(budget, limit));
+        };
+        let usual = rhythm.usual(self.day.part(at.as_microsecond() as f64 / 1e6));
+        let about = plain.about(usual);
+        asked.map_or(about, |(budget, limit)| about.keeping(budget, usual.mu + usual.sigma * limit))
     }
 
     /// Takes a score, in order.
@@ -116,6 +129,14 @@ impl Life {
     pub fn look(&mut self, incidents: &[Range<f64>]) -> Outlook {
         self.fresh = 0;
         let mut blocks = outside(&self.watched, incidents, self.rule.close_after.as_secs_f64());
+        self.rhythm = Rhythm::of(&blocks, block_seconds(&self.rule), &self.day);
+        if let Some((rhythm, now)) = self.rhythm.clone().zip(self.watched.last()) {
+            // What was learned from has no time of day, and is outgrown by days of watching.
+            let outlook = Outlook::of(&rhythm.level(&blocks, &self.day), &self.rule, self.budget);
+            self.limit = outlook.asked.map(|point| point.limit);
+            let usual = rhythm.usual(self.day.part(now.to));
+            return outlook.in_scores(rhythm, usual);
+        }
         if blocks.len() < OUTGROWN * self.learned.len() {
             blocks = self.learned.iter().copied().chain(blocks).collect();
         }
@@ -136,7 +157,7 @@ impl Life {
 /// and let more of them through, without end. So an event of low severity counts as normal life, and one that is
 /// a hundred times rarer than what the limit lets through is taken for an incident, until somebody says what it was.
 pub fn incident(event: &Event) -> Option<Range<f64>> {
-    let seconds = |t: crate::base::Timestamp| t.as_microsecond() as f64 / 1e6;
+    let seconds = |t: Timestamp| t.as_microsecond() as f64 / 1e6;
     let label = event.review.as_ref().and_then(|review| review.label);
     is_incident(label, event.severity).then(|| seconds(event.start_time)..seconds(event.last_time))
 }
@@ -152,7 +173,7 @@ fn is_incident(label: Option<Label>, severity: Severity) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Timestamp;
+    use crate::config::Baseline;
     use crate::frame::{FrameSpec, PixelFormat, Stamp};
     use crate::infer::{Calibration, Grid, Sampling};
     use crate::threshold::{Course, Tail};
@@ -160,6 +181,7 @@ mod tests {
     use std::time::Duration;
 
     const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(30) };
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     const PLAIN: Threshold = Threshold { mu: 0.5, sigma: 0.3, k: 3.0, budget: None };
 
     /// One score a second, from 0 to 1.
@@ -189,7 +211,12 @@ mod tests {
     }
 
     fn life(dir: &std::path::Path, budget: Option<Budget>) -> Life {
-        Life::new(RULE, 4, budget, dir.join("gate/main.life"))
+        timely(dir, budget, Baseline::One)
+    }
+
+    fn timely(dir: &std::path::Path, budget: Option<Budget>, baseline: Baseline) -> Life {
+        let day = DayParts::new(baseline, jiff::tz::TimeZone::UTC);
+        Life::new(RULE, 4, budget, day, dir.join("gate/main.life"))
     }
 
     /// Watches, from this second since 1970 on.
@@ -214,8 +241,8 @@ mod tests {
         assert!(life.arm(&model("a"), Some(&arming(10))).expect("armed"));
         assert!(!life.arm(&model("a"), Some(&arming(10))).expect("armed"), "already");
         let early = life.look(&[]);
-        assert_eq!((early.blocks, life.threshold(PLAIN).budget), (19, Some(Budget::HOURLY)));
-        assert!(life.threshold(PLAIN).limit() > 2.0, "above all that was seen: {:?}", early.asked);
+        assert_eq!((early.blocks, life.threshold(PLAIN, NOW).budget), (19, Some(Budget::HOURLY)));
+        assert!(life.threshold(PLAIN, NOW).limit() > 2.0, "above all that was seen: {:?}", early.asked);
         watch(&mut life, 1_000_000, &scores(60, 2));
         assert!(!life.is_due(), "a block of twenty is no news");
         watch(&mut life, 1_000_000, &scores(20 * 60, 2));
@@ -225,11 +252,57 @@ mod tests {
         watch(&mut life, 1_002_000, &scores(4 * 3600, 3));
         let late = life.look(&[]);
         assert_eq!(late.blocks, 41 + 480, "what was learned from is outgrown");
-        let limit = life.threshold(PLAIN).limit();
+        let limit = life.threshold(PLAIN, NOW).limit();
         assert!((0.9..1.01).contains(&limit), "{limit}");
         assert_eq!(late.promise.best, Some(Budget::HOURLY));
         let calm = life.look(&[1_002_000.0..1_005_600.0]);
         assert!((395..400).contains(&calm.blocks), "{} without an hour's incident", calm.blocks);
+    }
+
+    /// By day scores are from 4 to 6, by night from 0 to 1; what is usual by day is an incident by night.
+    #[test]
+    fn nights_have_a_limit_of_their_own_once_two_were_seen() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for (budget, baseline) in
+            [(None, Baseline::DayNight), (Some(Budget::HOURLY), Baseline::Hours), (None, Baseline::One)]
+        {
+            let _ = std::fs::remove_file(dir.path().join("gate/main.life"));
+            let mut life = timely(dir.path(), budget, baseline);
+            life.arm(&model("a"), Some(&arming(10))).expect("armed");
+            let limit = |life: &Life, hour: i64| {
+                let at = Timestamp::from_second(3 * 86_400 + hour * 3600 + 60).expect("in range");
+                life.threshold(PLAIN, at).limit()
+            };
+            for day in 0..3 {
+                let by_hour = |second: usize, score: f32| match second / 3600 {
+                    6..18 => 4.0 + 2.0 * score,
+                    _ => score,
+                };
+                let of_day: Vec<f32> =
+                    scores(86_400, day).into_iter().enumerate().map(|(i, s)| by_hour(i, s)).collect();
+                watch(&mut life, day as i64 * 86_400, &of_day);
+                if day == 0 {
+                    assert!(life.look(&[]).rhythm.is_none(), "after a day");
+                }
+            }
+            let outlook = life.look(&[]);
+            let (night, noon) = (limit(&life, 3), limit(&life, 12));
+            if baseline == Baseline::One {
+                assert!(outlook.rhythm.is_none() && night == noon);
+                continue;
+            }
+            assert!((1.0..2.0).contains(&night) && (5.5..8.0).contains(&noon), "{night} and {noon}");
+            assert_eq!(outlook.blocks, 3 * 2880 - 1);
+            // The last hour that was watched was one of the night.
+            let asked = outlook.asked.map(|point| point.limit);
+            assert_eq!(asked.is_some(), budget.is_some());
+            assert!(asked.is_none_or(|asked| (asked - limit(&life, 23)).abs() < 1e-9), "{asked:?}");
+            // What is usual counts anew after a restart, from the file.
+            let mut again = timely(dir.path(), budget, baseline);
+            again.arm(&model("a"), None).expect("armed");
+            again.look(&[]);
+            assert!((limit(&again, 3) - night).abs() < 1e-6);
+        }
     }
 
     #[test]
@@ -250,15 +323,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut before = life(dir.path(), None);
         before.arm(&model("a"), None).expect("armed");
-        assert_eq!(before.threshold(PLAIN), PLAIN, "no budget: k holds");
+        assert_eq!(before.threshold(PLAIN, NOW), PLAIN, "no budget: k holds");
         watch(&mut before, 1_000_000, &scores(3600, 2));
         drop(before);
         let mut after = life(dir.path(), Some(Budget::DAILY));
         after.arm(&model("a"), None).expect("armed");
         assert_eq!(after.look(&[]).blocks, 119);
-        assert_eq!(after.threshold(PLAIN).budget, Some(Budget::DAILY));
+        assert_eq!(after.threshold(PLAIN, NOW).budget, Some(Budget::DAILY));
         after.arm(&model("b"), None).expect("armed");
         assert_eq!(after.look(&[]).blocks, 0);
-        assert_eq!(after.threshold(PLAIN), PLAIN, "k holds until enough was seen");
+        assert_eq!(after.threshold(PLAIN, NOW), PLAIN, "k holds until enough was seen");
     }
 }

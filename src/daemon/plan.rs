@@ -10,12 +10,15 @@ use crate::features::{Extractor, ExtractorModel};
 use crate::frame::FrameSpec;
 use crate::infer::{self, ExtractorSpec};
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 
 /// Everything that the daemon will do, by numbers: cameras and feeds from 0, detectors from 0 with the fused ones
 /// last.
 pub struct Plan {
     /// The extractors in use, each prepared once however many feeds have it.
     extractors: Vec<(config::Extractor, ExtractorModel)>,
+    /// In which days have their parts.
+    pub timezone: TimeZone,
     pub cameras: Vec<CameraName>,
     /// Of each camera.
     pub masks: Vec<Vec<Polygon>>,
@@ -58,6 +61,7 @@ impl Plan {
         infer::init(&config.runtime.onnxruntime)?;
         let mut plan = Self {
             extractors: vec![],
+            timezone: config.runtime.timezone.clone(),
             cameras: config.cameras.iter().map(|camera| camera.name.clone()).collect(),
             zones: config.cameras.iter().map(zones).collect(),
             masks: config.cameras.iter().map(|camera| camera.masks.clone()).collect(),

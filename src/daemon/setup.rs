@@ -14,7 +14,7 @@ use crate::infer::Covers;
 use crate::segment::{SceneWatch, Segmenter, learning_stride};
 use crate::store::{FeatureRing, RingSpec, Store};
 use crate::telemetry::Metrics;
-use crate::threshold::Rule;
+use crate::threshold::{DayParts, Rule};
 use anyhow::Result;
 
 /// Features are remembered for this many times the video of a first learning, so that learning again sees
@@ -53,27 +53,34 @@ fn rule(threshold: &config::Threshold) -> Rule {
 
 /// What the desk keeps of each detector; `memories` are those of the feeds.
 pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics) -> Vec<Seat> {
-    let seat =
-        |detector: usize, camera: usize, covers, threshold: &_, alerts: bool, enough: f64, seen: f64| {
-            let (camera_name, name) = plan.name(detector);
-            let feed = plan.singles.get(detector).map(|single| &plan.feeds[single.feed]);
-            // A fused verdict has no calibration whose stride could be another one.
-            let stride = feed.map_or(1, |feed| feed.stride);
-            let file = store.layout().life(camera_name, &name);
-            Seat {
-                camera,
-                camera_name: camera_name.clone(),
-                metrics: metrics.detector(camera_name, &name),
-                tracker: alerts.then(|| tracker(threshold, camera_name, &name, &plan.zones[camera])),
-                life: Life::new(rule(threshold), stride, threshold.budget, file),
-                name,
+    let seat = |detector: usize,
+                camera: usize,
                 covers,
-                learns: enough > 0.0,
-                enough,
-                to_see: (enough - seen).max(0.0),
-                troubled: false,
-            }
-        };
+                threshold: &config::Threshold,
+                alerts: bool,
+                enough: f64,
+                seen: f64| {
+        let (camera_name, name) = plan.name(detector);
+        let feed = plan.singles.get(detector).map(|single| &plan.feeds[single.feed]);
+        // A fused verdict has no calibration whose stride could be another one.
+        let stride = feed.map_or(1, |feed| feed.stride);
+        let file = store.layout().life(camera_name, &name);
+        let day = DayParts::new(threshold.baseline, plan.timezone.clone());
+        Seat {
+            camera,
+            camera_name: camera_name.clone(),
+            metrics: metrics.detector(camera_name, &name),
+            tracker: alerts.then(|| tracker(threshold, camera_name, &name, &plan.zones[camera])),
+            life: Life::new(rule(threshold), stride, threshold.budget, day, file),
+            hysteresis: threshold.hysteresis,
+            name,
+            covers,
+            learns: enough > 0.0,
+            enough,
+            to_see: (enough - seen).max(0.0),
+            troubled: false,
+        }
+    };
     let mut seats = vec![];
     for (detector, single) in plan.singles.iter().enumerate() {
         let covers = plan.extractor_of(single.feed).spec().covers;

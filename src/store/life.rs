@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use crate::base::write_atomically;
-use crate::threshold::Block;
+use crate::threshold::{Block, Usual};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -57,15 +57,22 @@ impl LifeLog {
 fn line(block: &Block) -> String {
     let mut line = String::new();
     // To the millisecond; the score as it is.
-    writeln!(line, "{:.3} {:.3} {}", block.from, block.to, block.level).expect("a string takes everything");
-    line
+    write!(line, "{:.3} {:.3} {}", block.from, block.to, block.level).expect("a string takes everything");
+    if let Some(Usual { mu, sigma }) = block.usual {
+        write!(line, " {} {mu} {sigma}", block.peak).expect("a string takes everything");
+    }
+    line + "\n"
 }
 
 fn block(line: &str) -> Option<Block> {
     let mut words = line.split(' ');
     let mut number = || words.next()?.parse::<f64>().ok().filter(|n| n.is_finite());
     let (from, to, level) = (number()?, number()?, number()?);
-    (words.next().is_none() && from <= to).then_some(Block { from, to, level: level as f32 })
+    // Files from before times of the day counted have the first three.
+    let peak = number().unwrap_or(level);
+    let usual = number().zip(number()).map(|(mu, sigma)| Usual { mu, sigma });
+    let (level, peak) = (level as f32, peak as f32);
+    (words.next().is_none() && from <= to).then_some(Block { from, to, level, peak, usual })
 }
 
 #[cfg(test)]
@@ -73,7 +80,11 @@ mod tests {
     use super::*;
 
     fn block(i: usize) -> Block {
-        Block { from: 1e9 + 30.0 * i as f64, to: 1e9 + 30.0 * (i + 1) as f64, level: 0.1 * i as f32 }
+        let from = 1e9 + 30.0 * i as f64;
+        // Every other one as before times of the day counted.
+        let usual = i.is_multiple_of(2).then_some(Usual { mu: 0.1 * i as f64, sigma: 0.3 });
+        let level = 0.1 * i as f32;
+        Block { from, to: from + 30.0, level, peak: level + usual.map_or(0.0, |_| 0.5), usual }
     }
 
     #[test]
@@ -96,7 +107,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("main.life");
         let text = format!(
-            "model\n{}nonsense\n1 2 nan\n9 8 1\n{}1000000060.0 10000000",
+            "model\n{}nonsense\n1 2 3 4 5 6 7\n1 2 nan\n9 8 1\n{}1000000060.0 10000000",
             line(&block(0)),
             line(&block(1))
         );

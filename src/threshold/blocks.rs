@@ -1,6 +1,6 @@
 //! Scores -> blocks of time: the highest limit under which an event would have opened in each.
 
-use super::Rule;
+use super::{Rule, Usual};
 use crate::infer::{Calibration, Sampling};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,6 +20,10 @@ pub struct Block {
     pub to: f64,
     /// An event would have opened in it under any limit below this.
     pub level: f32,
+    /// Its highest score, which prolongs an event under any limit below it; `level` where that is not known.
+    pub peak: f32,
+    /// Of the finite scores in it; `None` where that is not known.
+    pub usual: Option<Usual>,
 }
 
 /// Length of the blocks under a rule, seconds.
@@ -43,13 +47,17 @@ pub struct Blocking {
     /// Time seen since the block began, and its level.
     seen: f64,
     level: f32,
+    peak: f32,
+    /// Of its scores: how many, their sum, and the sum of their squares.
+    moments: [f64; 3],
 }
 
 impl Blocking {
     pub fn new(rule: Rule) -> Self {
         let window = VecDeque::with_capacity(rule.open_m);
         let seconds = block_seconds(&rule);
-        Self { rule, seconds, window, begun: None, seen: 0.0, level: f32::NEG_INFINITY }
+        let (level, peak) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        Self { rule, seconds, window, begun: None, seen: 0.0, level, peak, moments: [0.0; 3] }
     }
 
     /// Takes the score of a segment that ended at `time`, `passed` seconds of video after the one before it (a recording
@@ -67,15 +75,22 @@ impl Blocking {
         if self.window.len() == self.rule.open_m {
             self.window.pop_front();
         }
+        if score.is_finite() {
+            let value = f64::from(score);
+            [1.0, value, value * value].into_iter().zip(&mut self.moments).for_each(|(new, sum)| *sum += new);
+        }
         let score = if score.is_finite() { score } else { f32::NEG_INFINITY };
         self.window.push_back(score);
         self.level = self.level.max(self.opens_below().min(score));
+        self.peak = self.peak.max(score);
         // What sums of fractions leave over is no time.
         if self.seen < self.seconds - 1e-6 {
             return None;
         }
-        let block = Block { from: begun.min(time), to: time, level: self.level };
-        (self.begun, self.seen, self.level) = (Some(time), 0.0, f32::NEG_INFINITY);
+        let usual = (self.moments[0] > 0.0).then(|| Usual::of(self.moments));
+        let block = Block { from: begun.min(time), to: time, level: self.level, peak: self.peak, usual };
+        (self.begun, self.seen, self.moments) = (Some(time), 0.0, [0.0; 3]);
+        (self.level, self.peak) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
         Some(block)
     }
 
@@ -172,7 +187,10 @@ mod tests {
         let spans: Vec<_> = found.iter().map(|b| (b.from, b.to)).collect();
         assert_eq!(spans, [(0.0, 3631.0), (3631.0, 3661.0)], "19 s, an hour of nothing, 11 s");
         let back = blocks(rule(1, 1), [(100.0, 1.0), (5.0, 1.0), (20.0, 2.0), (35.0, 3.0)], 1);
-        assert_eq!(back, [Block { from: 35.0, to: 35.0, level: 3.0 }].map(|b| Block { from: 35.0, ..b }));
+        let spans: Vec<_> = back.iter().map(|b| (b.from, b.to, b.level)).collect();
+        assert_eq!(spans, [(35.0, 35.0, 3.0)]);
+        // Of all four scores, also those from before the clock went back.
+        assert_eq!(back[0].usual.map(|usual| usual.mu), Some(1.75));
     }
 
     #[test]
@@ -193,7 +211,13 @@ mod tests {
     #[test]
     fn blocks_at_an_incident_and_about_it_are_left_out() {
         let all: Vec<Block> = (0..10)
-            .map(|i| Block { from: 30.0 * i as f64, to: 30.0 * (i + 1) as f64, level: i as f32 })
+            .map(|i| Block {
+                from: 30.0 * i as f64,
+                to: 30.0 * (i + 1) as f64,
+                level: i as f32,
+                peak: i as f32,
+                usual: None,
+            })
             .collect();
         let left = outside(&all, &[100.0..110.0, 299.0..299.5], 15.0);
         assert_eq!(left.iter().map(|b| b.level as usize).collect::<Vec<_>>(), [0, 1, 5, 6, 7, 8]);

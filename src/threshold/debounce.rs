@@ -11,7 +11,7 @@ pub struct Rule {
     pub open_n: usize,
     /// ... of the last so many segments are unusual.
     pub open_m: usize,
-    /// Closes when no segment has been unusual for this long.
+    /// Closes when no segment has been unusual, or lingering, for this long.
     pub close_after: Duration,
 }
 
@@ -46,7 +46,7 @@ pub struct Debounce {
     window: VecDeque<(u64, bool)>,
     /// End of the newest segment of any verdict.
     last_seen: Option<Duration>,
-    /// End of the newest unusual segment of the open event.
+    /// End of the newest segment that kept the open event open.
     open_until: Option<Duration>,
 }
 
@@ -86,7 +86,7 @@ impl Debounce {
                 self.window.push_back((index, unusual));
                 return Step::Closed;
             }
-            if unusual {
+            if unusual || verdict == Verdict::Lingering {
                 self.open_until = Some(end);
             }
             return Step::Continued { unusual };
@@ -118,13 +118,14 @@ mod tests {
 
     const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(5) };
 
-    /// Steps through one verdict a second: `u`nusual, `n`ormal, `x` invalid, `.` no segment at all.
+    /// Steps through one verdict a second: `u`nusual, `l`ingering, `n`ormal, `x` invalid, `.` no segment at all.
     fn play(rule: Rule, verdicts: &str) -> Vec<Step> {
         let mut debounce = Debounce::new(rule);
         let mut steps = Vec::new();
         for (i, c) in verdicts.chars().enumerate() {
             let verdict = match c {
                 'u' => Verdict::Unusual,
+                'l' => Verdict::Lingering,
                 'n' => Verdict::Normal,
                 'x' => Verdict::Invalid,
                 _ => continue,
@@ -160,6 +161,14 @@ mod tests {
         let steps = play(RULE, "uunnnunnnn");
         assert_eq!(steps[5], Step::Continued { unusual: true });
         assert!(!steps.contains(&Step::Closed));
+    }
+
+    #[test]
+    fn a_lingering_segment_prolongs_it_and_opens_nothing() {
+        assert!(play(RULE, "ullulll").iter().all(|s| *s == Step::Quiet), "one unusual in any three");
+        let steps = play(RULE, "uunnlnnnnnn");
+        assert_eq!(steps[4], Step::Continued { unusual: false });
+        assert_eq!((steps[8], steps[9]), (Step::Continued { unusual: false }, Step::Closed));
     }
 
     #[test]

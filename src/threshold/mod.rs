@@ -1,15 +1,18 @@
 //! Score -> Verdict: is a score above the limit, for how many segments, how unlikely is it, and how often.
 
+mod alarms;
 mod blocks;
 mod budget;
 mod debounce;
 mod fusion;
+mod rhythm;
 mod tail;
 
 pub use blocks::{Block, Blocking, Course, block_seconds, blocks, outside};
 pub use budget::{Outlook, Point, Promise, Recurrence};
 pub use debounce::{Debounce, Rule, Step};
 pub use fusion::fuse;
+pub use rhythm::{DayParts, Rhythm, Usual};
 pub use tail::{Tail, deviations};
 
 use crate::config::Budget;
@@ -57,22 +60,35 @@ impl Threshold {
 
     /// What `score` means. A limit that is not finite itself judges nothing.
     pub fn judge(&self, score: f32) -> Verdict {
+        self.judge_from(score, 0.0)
+    }
+
+    /// The same with hysteresis: an open event goes on while scores are above a second limit that lies lower by this share
+    /// of the way from the limit to mu.
+    pub fn judge_from(&self, score: f32, hysteresis: f64) -> Verdict {
         let limit = self.limit();
-        if !score.is_finite() || !limit.is_finite() {
-            Verdict::Invalid
-        } else if f64::from(score) > limit {
-            Verdict::Unusual
-        } else {
-            Verdict::Normal
+        let lower = limit - hysteresis * (limit - self.mu).max(0.0);
+        match f64::from(score) {
+            score if !score.is_finite() || !limit.is_finite() => Verdict::Invalid,
+            score if score > limit => Verdict::Unusual,
+            score if score > lower => Verdict::Lingering,
+            _ => Verdict::Normal,
         }
+    }
+
+    /// The same k above what is usual at some time of the day.
+    pub fn about(self, usual: Usual) -> Self {
+        Self { mu: usual.mu, sigma: usual.sigma, ..self }
     }
 }
 
 /// What a score means against the threshold in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// At or below the limit.
+    /// At or below the limit, or both where there are two.
     Normal,
+    /// Between the two limits of a hysteresis: opens no event, and prolongs one.
+    Lingering,
     /// Above the limit.
     Unusual,
     /// NaN or infinite: never an alert, and the camera's health turns red.
@@ -91,6 +107,16 @@ mod tests {
         assert_eq!(t.limit(), 2.0);
         assert_eq!(t.judge(2.0), Verdict::Normal);
         assert_eq!(t.judge(2.001), Verdict::Unusual);
+    }
+
+    #[test]
+    fn with_hysteresis_a_score_between_the_limits_lingers() {
+        let t = Threshold::plain(1.0, 0.5, 2.0);
+        let judged = [2.001, 2.0, 1.751, 1.75].map(|score| t.judge_from(score, 0.25));
+        assert_eq!(judged, [Verdict::Unusual, Verdict::Lingering, Verdict::Lingering, Verdict::Normal]);
+        assert_eq!(t.judge_from(2.0, 0.0), Verdict::Normal);
+        // A limit below the mean has nothing between.
+        assert_eq!(Threshold { k: -1.0, ..t }.judge_from(0.5, 0.9), Verdict::Normal);
     }
 
     #[test]

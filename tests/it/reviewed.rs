@@ -14,7 +14,7 @@ use std::sync::Arc;
 fn film(path: &Path, n: u64, flies: bool) {
     let motion = ["wavy", "sweep", "hsweep"][n as usize % 3];
     let pattern = match flies {
-        true => format!("ball motion={motion} flip={}", n % 2 == 0),
+        true => format!("ball motion={motion} flip={}", n.is_multiple_of(2)),
         false => format!("gradient foreground-color={}", 0xff00_0000_u32 + 0x0008_0808 * n as u32),
     };
     render(&format!(
