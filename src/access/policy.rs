@@ -84,6 +84,7 @@ pub const TABLE: &[Rule] = &[
     get("/api/events/{id}", VIEWER, Scope::Event),
     get("/api/events/{id}/snapshot.jpg", VIEWER, Scope::Event),
     get("/api/events/{id}/thumbnail.jpg", VIEWER, Scope::Event),
+    get("/api/events/{id}/similar.jpg", VIEWER, Scope::Event),
     get("/api/events/{id}/clip.mp4", VIEWER, Scope::Event),
     post("/api/events/{id}/review", OPERATOR, Scope::Event),
     get("/api/stream", VIEWER, Scope::Listed),

@@ -5,13 +5,15 @@ mod quiet;
 mod review;
 mod snapshot;
 mod tracker;
+mod why;
 mod zones;
 
 pub use clip::{Clip, Lack};
 pub use quiet::{Quiet, Quieting};
 pub use review::{Label, Review};
-pub use snapshot::{Map, Snapshot, jpeg, snapshot, with_map};
+pub use snapshot::{Map, Snapshot, jpeg, small_jpeg, snapshot, with_map};
 pub use tracker::{Observation, Report, Tracker};
+pub use why::{SIMILAR, Similar, Why, movement, strangest};
 pub use zones::{Zone, covered_regions, zones_of};
 
 use crate::base::{CameraName, DetectorName, Timestamp};
@@ -78,6 +80,9 @@ pub struct Event {
     /// What moved most in the strangest of them, most first; empty where the scorer explains nothing.
     #[serde(default)]
     pub factors: Vec<Reason>,
+    /// Why it is one; `None` where there was nothing to explain it by.
+    #[serde(default)]
+    pub why: Option<Why>,
     /// Why it is announced to nobody, if it is not.
     #[serde(default)]
     pub quiet: Option<Quiet>,

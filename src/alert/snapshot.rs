@@ -10,6 +10,7 @@ use image::{ExtendedColorType, ImageError, RgbImage, imageops};
 const THUMBNAIL_WIDTH: u32 = 320;
 const SNAPSHOT_QUALITY: u8 = 85;
 const THUMBNAIL_QUALITY: u8 = 78;
+const SMALL_QUALITIES: [u8; 4] = [78, 60, 40, 20];
 /// How much of the picture the strongest heat hides.
 const HEAT: f32 = 0.6;
 const BOX_COLOUR: [u8; 3] = [255, 64, 48];
@@ -58,6 +59,12 @@ pub fn with_map(full: &[u8], map: &Map) -> Result<Vec<u8>, ImageError> {
 /// `picture` as a JPEG, as it is.
 pub fn jpeg(picture: &Picture) -> Result<Vec<u8>, ImageError> {
     encode(&to_image(picture)?, THUMBNAIL_QUALITY)
+}
+
+/// `picture` as a JPEG of at most `most` bytes, as good as goes; `None` where none is so small.
+pub fn small_jpeg(picture: &Picture, most: usize) -> Option<Vec<u8>> {
+    let image = to_image(picture).ok()?;
+    SMALL_QUALITIES.iter().find_map(|quality| encode(&image, *quality).ok().filter(|jpeg| jpeg.len() <= most))
 }
 
 fn to_image(picture: &Picture) -> Result<RgbImage, ImageError> {

@@ -1,6 +1,6 @@
 //! Verdicts -> events: what one detector's segments do to its open event. Pure: no clock, no disk.
 
-use super::{Change, Event, ModelRef, Quieting, Severity, Zone, zones_of};
+use super::{Change, Event, ModelRef, Quieting, Severity, Why, Zone, zones_of};
 use crate::base::{CameraName, DetectorName};
 use crate::frame::Stamp;
 use crate::infer::{Covers, Grid};
@@ -124,6 +124,13 @@ impl Tracker {
         }
     }
 
+    /// The open event `id` has been explained; its next report says so.
+    pub fn explained(&mut self, id: &str, why: &Why) {
+        if let Some(open) = self.open.as_mut().filter(|o| o.event.id == id) {
+            open.event.why = Some(why.clone());
+        }
+    }
+
     /// Takes the next segment, in order. Usually nothing is to be reported; at most an end and a new event.
     pub fn observe(&mut self, seen: &Observation) -> Vec<Report> {
         let mut reports = Vec::new();
@@ -203,6 +210,7 @@ impl Tracker {
             zones: zones_of(&self.zones, seen.grid, seen.covers, &top_regions),
             top_regions,
             factors: seen.reasons.to_vec(),
+            why: None,
             quiet: self.quieting.opens(now),
             has_snapshot: false,
             review: None,

@@ -55,7 +55,9 @@ pub fn announce_event(change: Change, event: &Event) -> Option<Announcement> {
     let severity = severity.as_str().unwrap_or_default();
     let text = match change {
         Change::New => {
-            format!("{camera}: something unusual ({severity}), score {score:.2}, limit {limit:.2}")
+            let moved = event.why.iter().flat_map(|why| &why.features).next();
+            let moved = moved.map_or_else(String::new, |moved| format!("; {moved}"));
+            format!("{camera}: something unusual ({severity}), score {score:.2}, limit {limit:.2}{moved}")
         }
         Change::Update => {
             format!("{camera}: still unusual ({severity}), highest score {score:.2}, limit {limit:.2}")

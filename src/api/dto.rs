@@ -1,5 +1,6 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
+use super::why::WhyDto;
 use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState};
 use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
@@ -202,6 +203,8 @@ pub struct EventDto {
     pub zones: Vec<String>,
     /// Learned factors that moved most in the strangest region, most first; empty where the scorer has none.
     pub factors: Vec<FactorDto>,
+    /// Which frames and features moved, and what normal life was most like it; null where that is not known.
+    pub why: Option<WhyDto>,
     /// Only where one event was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<MapDto>,
@@ -322,6 +325,7 @@ impl EventDto {
                 .collect(),
             zones: event.zones.clone(),
             factors: event.factors.iter().map(FactorDto::from).collect(),
+            why: event.why.as_ref().map(|why| WhyDto::of(&event.id, why)),
             map: None,
             review: event.review.clone(),
             snapshot: media("snapshot.jpg"),

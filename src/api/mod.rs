@@ -16,6 +16,7 @@ mod routes;
 mod serve;
 mod sinks;
 mod stream;
+mod why;
 
 pub use announce::{CameraState, announce_camera, announce_event};
 pub use bus::Bus;

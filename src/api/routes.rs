@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::serve::Shared;
 use super::sinks;
 use super::stream::stream;
+use super::why::{self, SimilarQuery};
 use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState, switch_detection};
 use crate::access::{self, Caller};
 use crate::alert::{self, Change};
@@ -46,7 +47,7 @@ const DEFAULT_TIMELINE: Duration = Duration::from_secs(3600);
 const PICTURE_TIME: HeaderName = HeaderName::from_static("x-picture-time");
 
 pub(super) type Api = State<Arc<Shared>>;
-type Queried<T> = Result<Query<T>, QueryRejection>;
+pub(super) type Queried<T> = Result<Query<T>, QueryRejection>;
 
 /// Every route, with its description. Each must have its line in [`access::TABLE`].
 #[rustfmt::skip]
@@ -74,6 +75,7 @@ fn routes() -> Routes {
         .get("/api/events/{id}", event, of("One event with its map").json::<EventDto>())
         .get("/api/events/{id}/snapshot.jpg", snapshot, of("The event's picture").query::<SnapshotQuery>().media("image/jpeg"))
         .get("/api/events/{id}/thumbnail.jpg", thumbnail, of("The event's picture, small").media("image/jpeg"))
+        .get("/api/events/{id}/similar.jpg", why::similar, of("A moment of normal life that was like the event, small").query::<SimilarQuery>().media("image/jpeg"))
         .get("/api/events/{id}/clip.mp4", clip, of("The event's clip, whole or in ranges").media("video/mp4").errors(&[416]))
         .post("/api/events/{id}/review", review, of("The event with its review").body::<ReviewBody>().json::<EventDto>())
         .get("/api/stream", stream, of("Server-sent events").media("text/event-stream").errors(&[400, 503]))
@@ -388,7 +390,7 @@ async fn thumbnail(State(api): Api, Path(id): Path<String>) -> Result<Response, 
     blocking(move || picture(&id, api.parts.store.thumbnail(&id)?)).await
 }
 
-fn picture(id: &str, bytes: Option<Vec<u8>>) -> Result<Response, Problem> {
+pub(super) fn picture(id: &str, bytes: Option<Vec<u8>>) -> Result<Response, Problem> {
     let bytes =
         bytes.ok_or_else(|| Problem::not_found(format!("event `{id}` is not there or has no picture")))?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())

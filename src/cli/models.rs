@@ -232,11 +232,12 @@ fn entry(file: &Path, manifest: &Manifest, sha256: &str) -> Value {
     json!({"file": file, "sha256": sha256, "manifest": summary(manifest)})
 }
 
-/// The manifest without the calibration's thousands of scores.
+/// The manifest without the thousands of numbers of the calibration and of normal life.
 fn summary(manifest: &Manifest) -> Value {
     let mut manifest = manifest.clone();
     if let ModelSpec::Scorer(spec) = &mut manifest.spec {
         spec.calibration.scores.clear();
+        spec.normal = None;
     }
     json!(manifest)
 }

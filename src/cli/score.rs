@@ -2,12 +2,13 @@
 
 mod plot;
 
-use super::recordings::{Machinery, Recording, progress_bar, take_all};
+use super::recordings::{Machinery, Recording, Taken, progress_bar, take_all};
 use super::{init_onnxruntime, out};
+use crate::alert::strangest;
 use crate::config::{self, Provider};
 use crate::features::ExtractorModel;
 use crate::infer::{ScorerSpec, Session};
-use crate::score::{OnnxScorer, Reason, Score, reasons};
+use crate::score::{Channels, Moved, OnnxScorer, Reason, Score, moved, reasons};
 use crate::threshold::{DEFAULT_K, Threshold, Verdict};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -71,6 +72,10 @@ struct Line<'a> {
     /// What moved most in the strangest of them, where the model explains its scores.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     factors: Vec<String>,
+    /// Of unusual ones: which features of the strangest regions are not as in normal life, where the model says what
+    /// that is like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    features: Vec<String>,
 }
 
 /// # Errors
@@ -83,6 +88,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     session.manifest().check_learned_from(session.model(), extractor.manifest())?;
     let mut scorer = OnnxScorer::new(session)?;
     let threshold = Threshold::of(&spec.calibration, args.k);
+    let normal = spec.normal.as_ref().and_then(|normal| normal.decoded(spec.grid.regions(), spec.dims));
+    let channels = Channels::of(&extractor.spec().channels);
+    let explain = |taken: &Taken, score: &Score| -> Vec<String> {
+        let regions = strangest(&score.regions, threshold.limit() as f32);
+        let found = normal.as_ref().map(|normal| moved(&taken.features, &regions, normal, &channels));
+        found.iter().flatten().map(Moved::to_string).collect()
+    };
 
     let bar = progress_bar("scoring");
     let recordings = take_all(&args.videos, &extractor, stride, &args.machinery, &bar)?;
@@ -91,7 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut curves = Vec::new();
     for recording in &recordings {
         let scores = recording.scored(&mut scorer)?;
-        for line in lines(recording, &scores, &threshold, &spec) {
+        for line in lines(recording, &scores, &threshold, &spec, &explain) {
             match (&args.out, args.json) {
                 (Some(_), _) => writeln!(written, "{}", serde_json::to_string(&line)?)?,
                 (None, true) => out(serde_json::to_string(&line)?)?,
@@ -136,6 +148,7 @@ fn lines<'a>(
     scores: &'a [Score],
     threshold: &'a Threshold,
     spec: &'a ScorerSpec,
+    explain: &'a dyn Fn(&Taken, &Score) -> Vec<String>,
 ) -> impl Iterator<Item = Line<'a>> {
     recording.segments.iter().zip(scores).enumerate().map(|(segment, (taken, score))| Line {
         video: &recording.path,
@@ -149,20 +162,25 @@ fn lines<'a>(
         unusual: threshold.judge(score.value) == Verdict::Unusual,
         top_regions: score.top_regions(spec.grid, TOP_REGIONS),
         factors: reasons(score, &spec.factors).iter().map(Reason::to_string).collect(),
+        features: match threshold.judge(score.value) {
+            Verdict::Unusual => explain(taken, score),
+            _ => vec![],
+        },
     })
 }
 
 fn in_words(line: &Line<'_>) -> String {
     let top: Vec<String> = line.top_regions.iter().map(|(row, col)| format!("{row},{col}")).collect();
     format!(
-        "{} {:8.2} to {:8.2} s  score {:8.4} of {:.4} {} at {}",
+        "{} {:8.2} to {:8.2} s  score {:8.4} of {:.4} {} at {}{}",
         name(line.video),
         line.start,
         line.end,
         line.score,
         line.threshold,
         if line.unusual { "UNUSUAL" } else { "normal " },
-        top.join(" ")
+        top.join(" "),
+        line.features.first().map_or_else(String::new, |feature| format!("  {feature}"))
     )
 }
 

@@ -7,12 +7,14 @@
 
 use super::board::{Board, Watch};
 use super::clips::ClipDesk;
+use super::drawing::Drawing;
 use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
 use super::life::{Life, incident};
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
-use crate::alert::{Change, Event, Map, ModelRef, Observation, Report, Tracker, snapshot};
+use super::why::{Evidence, Looks, Witness, middle};
+use crate::alert::{Change, Event, ModelRef, Observation, Report, Tracker};
 use crate::api::{Bus, DetectState, LearningState, announce_event};
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::FUSED;
@@ -34,8 +36,6 @@ const WRITE_SCORES_EVERY: Duration = Duration::from_secs(1);
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
 /// Events read from the store together.
 const EVENTS_AT_ONCE: usize = 500;
-/// Pixels across an event's picture.
-const SNAPSHOT_WIDTH: u32 = 1280;
 
 /// What the desk keeps of one detector.
 pub struct Seat {
@@ -74,6 +74,7 @@ pub struct Memory {
     pub remembered: Option<(u64, u64, f64)>,
     /// The last features could not be kept; said once.
     pub troubled: bool,
+    pub looks: Looks,
 }
 
 impl Memory {
@@ -117,22 +118,11 @@ struct Finding<'a> {
     plain: Threshold,
     /// `None` for a fused verdict.
     by: Option<&'a Arming>,
+    witness: &'a Witness,
     method: &'a str,
     model: &'a ModelRef,
     grid: Grid,
     covers: Covers,
-}
-
-/// A picture still to be drawn for an event.
-pub struct Drawing {
-    detector: usize,
-    event: Event,
-    /// Presentation time of what the picture shows.
-    at: Duration,
-    /// The event as it is has been told already.
-    told: bool,
-    /// Scores that it may still wait for: what it shows is not to be had for long.
-    patience: usize,
 }
 
 impl Desk {
@@ -148,7 +138,7 @@ impl Desk {
                 }
                 Received::Nothing => {
                     let drawing = self.drawings.pop_front();
-                    drawing.into_iter().for_each(|drawing| self.draw(drawing));
+                    drawing.map(|drawing| self.draw(drawing));
                 }
                 Received::Closed => break,
             }
@@ -161,7 +151,7 @@ impl Desk {
             if retained.is_zero() || now.saturating_sub(retained) >= RETAIN_EVERY {
                 match self.store.retain(&self.limits) {
                     Ok((removed, kept)) => {
-                        self.metrics.kept(kept.database, kept.pictures, kept.clips);
+                        self.metrics.kept(kept.database, kept.pictures, kept.clips, kept.galleries);
                         self.metrics.removed(removed.age, removed.size);
                     }
                     Err(error) => tracing::warn!("cannot remove what is too old or too much: {error}"),
@@ -181,29 +171,34 @@ impl Desk {
     fn take(&mut self, scored: Scored) {
         let Scored { feed, segment, features, scores } = scored;
         let began = Instant::now();
+        let seen = features.map(|features| Arc::new(Evidence { segment: segment.clone(), features }));
         for (place, score) in scores.into_iter().enumerate() {
             let detector = self.memories[feed].detectors[place];
             self.board.of(detector, |watch| watch.segments += 1);
-            match (&features, score) {
+            match (&seen, score) {
                 (Err(error), _) => self.trouble(detector, SkipReason::Model, error.to_string()),
                 (Ok(_), Some((Err(error), _))) => {
                     self.trouble(detector, SkipReason::Model, error.to_string());
                 }
                 (Ok(_), None) => self.seats[detector].metrics.skipped(SkipReason::Learning),
-                (Ok(_), Some((Ok(score), arming))) => self.look(detector, &segment, &score, &arming),
+                (Ok(evidence), Some((Ok(score), arming))) => {
+                    self.look(detector, &score, Witness { feed, evidence: evidence.clone(), arming });
+                }
             }
         }
         self.fuse(feed, &segment);
         self.metrics.stage(Stage::Decide, began.elapsed());
-        if let Ok(features) = features
+        if let Ok(evidence) = seen
             && !segment.unsettled
         {
-            self.remember(feed, &segment, &features);
+            self.remember(feed, &segment, &evidence.features);
+            self.collect(feed, &evidence);
         }
     }
 
     /// A detector's score of a segment.
-    fn look(&mut self, detector: usize, segment: &Segment, score: &Score, arming: &Arming) {
+    fn look(&mut self, detector: usize, score: &Score, witness: Witness) {
+        let (arming, segment) = (&witness.arming, &witness.evidence.segment);
         let (probability, covers) = (arming.tail.probability(score.value), self.seats[detector].covers);
         let reasons = reasons(score, &arming.factors);
         let usable = self.judge(
@@ -216,6 +211,7 @@ impl Desk {
                 tail: &arming.tail,
                 plain: arming.threshold,
                 by: Some(arming),
+                witness: &witness,
                 method: &arming.method,
                 model: &arming.model,
                 grid: arming.grid,
@@ -224,7 +220,7 @@ impl Desk {
         );
         if usable {
             for fusing in &mut self.fusings {
-                fusing.hear(detector, segment, score, probability, arming, covers);
+                fusing.hear(detector, &witness, score, probability, covers);
             }
         }
     }
@@ -250,6 +246,7 @@ impl Desk {
                 tail: &Tail::standard_normal(),
                 plain: fused.threshold,
                 by: None,
+                witness: &fused.witness,
                 method: FUSED,
                 model: &fused.model,
                 grid: fused.grid,
@@ -312,7 +309,7 @@ impl Desk {
             None => {
                 let reports = seat.tracker.as_mut().map(|tracker| tracker.observe(&observation));
                 for report in reports.into_iter().flatten() {
-                    self.publish(detector, report, Some(segment));
+                    self.publish(detector, report, Some((segment, found.witness)));
                 }
             }
             Some(reason) => {
@@ -398,14 +395,23 @@ impl Desk {
         }
     }
 
-    /// Store first, then the wire; a new alert's picture after both, an update's before. `segment`: the one
-    /// that the report is of, if any.
-    fn publish(&mut self, detector: usize, report: Report, segment: Option<&Segment>) {
+    /// Store first, then the wire; a new alert's picture after both, an update's before. `seen`: the
+    /// segment that the report is of, if any, and what its verdict rests on.
+    fn publish(&mut self, detector: usize, report: Report, seen: Option<(&Segment, &Witness)>) {
         self.clips.hear(self.seats[detector].camera, &report);
         // An event is told in its order.
-        self.draw_for(detector);
-        let Report { change, event, new_picture, .. } = report;
-        let pictured = segment.filter(|_| new_picture);
+        let drawn = self.draw_for(detector);
+        let Report { change, mut event, new_picture, .. } = report;
+        if let Some(drawn) = drawn.filter(|drawn| drawn.id == event.id) {
+            (event.has_snapshot, event.why) = (event.has_snapshot | drawn.has_snapshot, drawn.why);
+        }
+        let pictured = seen.filter(|_| new_picture);
+        if let Some((_, witness)) = pictured {
+            let why = self.explained(&event, witness);
+            let tracker = self.seats[detector].tracker.as_mut();
+            tracker.into_iter().for_each(|tracker| tracker.explained(&event.id, &why));
+            event.why = Some(why);
+        }
         let told = change != Change::Update || pictured.is_none();
         if told {
             self.keep_and_tell(detector, change, &event);
@@ -413,7 +419,7 @@ impl Desk {
         let open = event.end_time.is_none();
         self.board.of(detector, |watch| watch.open_event = open.then(|| event.id.clone()));
         if change == Change::New {
-            if let Some(segment) = segment {
+            if let Some((segment, _)) = seen {
                 self.metrics.alert_latency(self.clock.monotonic().saturating_sub(segment.end.received));
             }
             let seat = &self.seats[detector];
@@ -423,68 +429,13 @@ impl Desk {
                 "{}", if event.quiet.is_some() { "quiet alert" } else { "alert" }
             );
         }
-        if let Some(segment) = pictured {
-            // A region's energy is a mean over the segment: what moves is best seen in the box at its middle.
-            let at = segment.start.pts + segment.end.pts.saturating_sub(segment.start.pts) / 2;
-            let patience = self.seats.len();
-            self.drawings.push_back(Drawing { detector, event, at, told, patience });
+        if let Some((segment, witness)) = pictured {
+            let (witness, at, patience) = (witness.clone(), middle(segment), self.seats.len());
+            self.drawings.push_back(Drawing { detector, event, witness, at, told, patience });
         }
     }
 
-    /// Draws what has waited for a score of every other detector.
-    fn draw_what_is_due(&mut self) {
-        self.drawings.iter_mut().for_each(|drawing| drawing.patience -= 1);
-        while self.drawings.front().is_some_and(|drawing| drawing.patience == 0) {
-            let drawing = self.drawings.pop_front();
-            drawing.into_iter().for_each(|drawing| self.draw(drawing));
-        }
-    }
-
-    /// Draws what waits for a detector.
-    fn draw_for(&mut self, detector: usize) {
-        if let Some(waiting) = self.drawings.iter().position(|drawing| drawing.detector == detector) {
-            let drawing = self.drawings.remove(waiting).expect("it is there");
-            self.draw(drawing);
-        }
-    }
-
-    fn draw(&mut self, drawing: Drawing) {
-        let Drawing { detector, mut event, at, told, .. } = drawing;
-        let drawn = self.picture(detector, &event, at);
-        event.has_snapshot |= drawn;
-        if drawn || !told {
-            self.keep_and_tell(detector, Change::Update, &event);
-        }
-    }
-
-    /// Writes the picture of an event's map; whether there is one now.
-    fn picture(&mut self, detector: usize, event: &Event, at: Duration) -> bool {
-        let began = Instant::now();
-        let taken = self.board.with(self.seats[detector].camera, |facts| facts.pictures.clone());
-        let Some(picture) = taken.and_then(|pictures| pictures.at(at, SNAPSHOT_WIDTH)) else {
-            return false;
-        };
-        let map = Map {
-            grid: event.grid,
-            covers: event.covers,
-            regions: &event.regions,
-            threshold: event.threshold as f32,
-        };
-        let written = snapshot(&picture, &map).map_err(|error| error.to_string()).and_then(|drawn| {
-            self.store.put_snapshot(&event.id, &drawn.full, &drawn.thumbnail).map_err(|e| e.to_string())
-        });
-        self.metrics.stage(Stage::Snapshot, began.elapsed());
-        match written {
-            Ok(()) => {
-                let tracker = self.seats[detector].tracker.as_mut();
-                tracker.into_iter().for_each(|tracker| tracker.has_snapshot(&event.id));
-            }
-            Err(ref problem) => tracing::warn!(event = %event.id, "no picture for this alert: {problem}"),
-        }
-        written.is_ok()
-    }
-
-    fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
+    pub(super) fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
         let _in_order = self.store.in_order();
         let kept = self.store.announce_event(event, announce_event(change, event).as_ref());
         self.metrics.delivery("store", if kept.is_ok() { Delivery::Ok } else { Delivery::Failed }, 1);

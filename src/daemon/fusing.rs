@@ -1,6 +1,6 @@
 //! A camera's detectors as one verdict: their newest tail probabilities, fused.
 
-use super::scoring::Arming;
+use super::why::Witness;
 use crate::alert::ModelRef;
 use crate::config::FusionRule;
 use crate::infer::{Covers, Grid};
@@ -32,6 +32,7 @@ pub struct Opinion {
     grid: Grid,
     covers: Covers,
     model: String,
+    witness: Witness,
     /// Presentation time of the segment's end, and the segment's length.
     end: Duration,
     length: Duration,
@@ -49,22 +50,17 @@ pub struct Fused {
     pub threshold: Threshold,
     pub grid: Grid,
     pub covers: Covers,
+    /// The same member's.
+    pub witness: Witness,
     /// Changes whenever a member's does.
     pub model: ModelRef,
 }
 
 impl Fusing {
     /// Takes what a member found; of a detector that is no member, nothing.
-    pub fn hear(
-        &mut self,
-        detector: usize,
-        segment: &Segment,
-        score: &Score,
-        p: f64,
-        by: &Arming,
-        on: Covers,
-    ) {
+    pub fn hear(&mut self, detector: usize, witness: &Witness, score: &Score, p: f64, on: Covers) {
         let Some(member) = self.members.iter().position(|member| *member == detector) else { return };
+        let (by, segment) = (&witness.arming, &witness.evidence.segment);
         let Threshold { mu, sigma, .. } = by.threshold;
         let deviation = |r: &f32| ((f64::from(*r) - mu) / sigma.max(f64::MIN_POSITIVE)) as f32;
         self.opinions[member] = Some(Opinion {
@@ -74,6 +70,7 @@ impl Fusing {
             grid: by.grid,
             covers: on,
             model: by.model.sha256.clone(),
+            witness: witness.clone(),
             end: segment.end.pts,
             length: segment.end.pts.saturating_sub(segment.start.pts),
         });
@@ -101,6 +98,7 @@ impl Fusing {
             threshold: Threshold::plain(0.0, 1.0, self.k),
             grid: strangest.grid,
             covers: strangest.covers,
+            witness: strangest.witness.clone(),
             model: ModelRef {
                 name: "fused".into(),
                 sha256: Sha256::digest(models).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -111,9 +109,13 @@ impl Fusing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scoring::Arming;
+    use super::super::why::Evidence;
     use super::*;
     use crate::base::Timestamp;
+    use crate::features::Features;
     use crate::frame::Stamp;
+    use std::sync::Arc;
 
     fn segment(end: f64) -> Segment {
         let stamp = |at: f64| Stamp {
@@ -146,9 +148,18 @@ mod tests {
             method: "toy".into(),
             grid: Grid { rows: 1, cols: 2 },
             factors: vec![],
+            normal: None,
         };
         let score = Score { value, regions: vec![1.0, value], factors: vec![] };
-        fusing.hear(detector, &segment(end), &score, p, &by, Covers::default());
+        let features = Features { regions: 2, dims: 1, values: vec![0.0; 2] };
+        let evidence = Arc::new(Evidence { segment: segment(end), features });
+        fusing.hear(
+            detector,
+            &Witness { feed: 0, evidence, arming: Arc::new(by) },
+            &score,
+            p,
+            Covers::default(),
+        );
     }
 
     fn fusing() -> Fusing {

@@ -207,6 +207,7 @@ mod tests {
             method: "toy".into(),
             grid: Grid::WHOLE,
             factors: vec![],
+            normal: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod board;
 mod camera;
 mod clips;
 mod decide;
+mod drawing;
 mod extract;
 mod fusing;
 mod labels;
@@ -28,6 +29,7 @@ mod scoring;
 mod setup;
 mod stop;
 mod telling;
+mod why;
 
 pub use stop::Stop;
 

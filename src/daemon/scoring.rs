@@ -5,7 +5,7 @@ use super::lane::{LaneSender, Received, receive};
 use super::pulse::Pulse;
 use crate::alert::ModelRef;
 use crate::features::Features;
-use crate::infer::{FactorSpec, InferError};
+use crate::infer::{FactorSpec, InferError, Normal};
 use crate::score::{Memory, Score, Scorer, Seen};
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Stage};
@@ -38,6 +38,8 @@ pub struct Arming {
     pub grid: crate::infer::Grid,
     /// What explains the scores.
     pub factors: Vec<FactorSpec>,
+    /// What normal life's features are like, where the model says.
+    pub normal: Option<Normal>,
 }
 
 /// What goes on to the desk: features always, and a score of each of the feed's detectors that is armed.
@@ -114,6 +116,7 @@ fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
             method: armed.method,
             grid: spec.grid,
             factors: spec.factors.clone(),
+            normal: spec.normal.as_ref().and_then(|normal| normal.decoded(spec.grid.regions(), spec.dims)),
         });
         let memory = armed.scorer.begin();
         models[detector] = Some(Model { scorer: armed.scorer, arming, memory, run: None });

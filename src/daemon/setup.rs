@@ -7,12 +7,14 @@ use super::fusing::Fusing;
 use super::learning::Pupil;
 use super::life::Life;
 use super::plan::{Feed, Fused, Plan, Single};
+use super::why::Looks;
 use crate::alert::{Quieting, Tracker, Zone};
 use crate::base::{CameraName, DetectorName};
 use crate::config;
 use crate::infer::Covers;
+use crate::score::Channels;
 use crate::segment::{SceneWatch, Segmenter, learning_stride};
-use crate::store::{FeatureRing, RingSpec, Store};
+use crate::store::{FeatureRing, Gallery, GallerySpec, RingSpec, Store};
 use crate::telemetry::Metrics;
 use crate::threshold::{DayParts, Rule};
 use anyhow::Result;
@@ -99,15 +101,20 @@ pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics)
 
 /// What the desk keeps of each feed: the features to learn from. What no feed will ever fill again is removed.
 pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
+    let gallery = |number: usize| {
+        let feed = &plan.feeds[number];
+        store.layout().gallery(&plan.cameras[feed.camera], plan.extractor_of(number).manifest(), feed.stride)
+    };
     let mut memories = vec![];
     for (number, feed) in plan.feeds.iter().enumerate() {
         let extractor = plan.extractor_of(number);
         let spec = extractor.spec();
+        let (regions, dims) = (spec.grid.regions(), spec.dims);
+        let kept = GallerySpec { extractor: extractor.manifest().id(), regions, dims };
         let pupils = feed.detectors.iter().map(|detector| &plan.singles[*detector]).filter(|s| learns(s));
         let ring = match pupils.map(|single| most_watched(plan, single)).max() {
             None => None,
             Some(enough) => {
-                let (regions, dims) = (spec.grid.regions(), spec.dims);
                 let most = (RING_BYTES / (regions * dims * 2)).max(enough);
                 let capacity = (enough * REMEMBER).min(most);
                 let ring = RingSpec { extractor: extractor.manifest().id(), regions, dims, capacity };
@@ -123,14 +130,20 @@ pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
             usual: learning_stride(feed.stride) as f64 / spec.frame.fps,
             remembered: None,
             troubled: false,
+            looks: Looks {
+                gallery: Some(Gallery::open(&gallery(number), &kept)?),
+                channels: Channels::of(&spec.channels),
+                frame: spec.frame.clone(),
+                run: None,
+            },
         });
     }
     for (camera, name) in plan.cameras.iter().enumerate() {
         let own = plan.feeds.iter().enumerate().filter(|(_, feed)| feed.camera == camera);
-        let ring = |(number, feed): (usize, &Feed)| {
-            store.layout().ring(name, plan.extractor_of(number).manifest(), feed.stride)
+        let files = |(number, feed): (usize, &Feed)| {
+            [store.layout().ring(name, plan.extractor_of(number).manifest(), feed.stride), gallery(number)]
         };
-        store.layout().sweep_rings(name, &own.map(ring).collect::<Vec<_>>())?;
+        store.layout().sweep_rings(name, &own.flat_map(files).collect::<Vec<_>>())?;
     }
     Ok(memories)
 }

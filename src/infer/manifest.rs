@@ -1,6 +1,6 @@
 //! What a model file says of itself, kept in the ONNX metadata so that one file is all there is.
 
-use super::InferError;
+use super::{InferError, NormalSpec};
 use crate::frame::FrameSpec;
 use crate::segment::SEGMENT_FRAMES;
 use serde::{Deserialize, Serialize};
@@ -173,6 +173,11 @@ impl ModelSpec {
                 (!(mu.is_finite() && sigma.is_finite() && sigma >= 0.0))
                     .then(|| format!("a calibration of mu {mu} and sigma {sigma}"))
                     .or_else(|| odd_state(&spec.state))
+                    .or_else(|| {
+                        let normal = spec.normal.as_ref()?;
+                        let odd = normal.decoded(grid.regions(), dims).is_none();
+                        odd.then(|| "a normal life of other features".into())
+                    })
             }
         }
     }
@@ -250,6 +255,10 @@ pub struct ScorerSpec {
     /// otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<FactorSpec>,
+    /// What its features are like in normal life, so that it can be said which of them are not; `None` where the file
+    /// does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal: Option<NormalSpec>,
     /// Free-form facts of the training (steps, seed, segments, seconds of video ...).
     pub training: serde_json::Value,
 }
@@ -365,6 +374,7 @@ pub(crate) mod tests {
                 state: vec![],
                 calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5], course: vec![] },
                 factors: vec![],
+                normal: None,
                 training: serde_json::Value::Null,
             }),
             ..extractor_manifest()

@@ -3,6 +3,7 @@
 mod first_layer;
 mod graph;
 mod manifest;
+mod normal;
 mod provider;
 mod runtime;
 mod session;
@@ -13,6 +14,7 @@ pub use manifest::{
     Calibration, Correlation, Covers, ExtractorSpec, FactorSpec, Grid, MANIFEST_FORMAT, MANIFEST_KEY,
     Manifest, ModelSpec, Sampling, ScorerSpec, StateSpec,
 };
+pub use normal::{Normal, NormalSpec};
 pub use runtime::{Runner, TensorIn, TensorOut, init, require};
 pub use session::{Session, describe, read_model, sha256_hex};
 

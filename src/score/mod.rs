@@ -6,18 +6,22 @@ mod knn;
 mod layer;
 mod mahalanobis;
 pub mod metrics;
+mod moved;
 mod onnx;
 mod pooling;
 mod reasons;
+mod similar;
 pub mod rtfm;
 mod vectors;
 
 pub use knn::{Neighbours, coreset};
 pub use layer::{BATCH_NORM_EPSILON, Layer, Norm};
 pub use mahalanobis::{Covariance, Gaussian, inverse_root};
+pub use moved::{Channels, Moved, moved};
 pub use onnx::OnnxScorer;
 pub use pooling::{Pooled, Pooling, Scale};
 pub use reasons::{Reason, reasons};
+pub use similar::similar;
 pub use vectors::{Vectors, Whitening};
 
 use crate::features::Features;

@@ -1,6 +1,7 @@
 //! Where things lie under `store.dir`, and files that are either whole or absent.
 
 use super::StoreError;
+use crate::alert::SIMILAR;
 use crate::base::{self, CameraName, DetectorName};
 use crate::infer::Manifest;
 use sha2::{Digest, Sha256};
@@ -55,15 +56,22 @@ impl Layout {
         self.camera(camera).join(format!("{}-{which}-{stride}.ring", extractor.name))
     }
 
-    /// Removes the rings of `camera` that are none of `used`: nobody will ever fill them again.
+    /// The moments of normal life ([`super::Gallery`]) beside a ring.
+    pub fn gallery(&self, camera: &CameraName, extractor: &Manifest, stride: usize) -> PathBuf {
+        self.ring(camera, extractor, stride).with_extension("gallery")
+    }
+
+    /// Removes the rings and galleries of `camera` that are none of `used`: nobody will ever fill them again.
     pub fn sweep_rings(&self, camera: &CameraName, used: &[PathBuf]) -> Result<(), StoreError> {
         let entries = match fs::read_dir(self.camera(camera)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(|e| StoreError::io(&self.camera(camera), &e))?,
         };
         let left = entries.flatten().map(|entry| entry.path());
-        left.filter(|path| path.extension().is_some_and(|e| e == "ring") && !used.contains(path))
-            .try_for_each(|path| remove_if_there(&path))
+        left.filter(|path| {
+            path.extension().is_some_and(|e| e == "ring" || e == "gallery") && !used.contains(path)
+        })
+        .try_for_each(|path| remove_if_there(&path))
     }
 
     /// Snapshot and thumbnail of event `id`; `None` where that is no event id, so that no text from outside
@@ -74,6 +82,20 @@ impl Layout {
             let dir = self.snapshots();
             (dir.join(format!("{id}.jpg")), dir.join(format!("{id}.small.jpg")))
         })
+    }
+
+    /// The pictures of similar moments beside the snapshot of event `id`, from 1; `None` where that is no event id.
+    pub(super) fn similar(&self, id: &str) -> Option<[PathBuf; SIMILAR]> {
+        self.snapshot(id)?;
+        Some(std::array::from_fn(|i| self.snapshots().join(format!("{id}.similar-{}.jpg", i + 1))))
+    }
+
+    /// Bytes of all galleries.
+    pub(super) fn gallery_bytes(&self) -> u64 {
+        let cameras = fs::read_dir(self.dir.join("models")).into_iter().flatten().flatten();
+        let files = cameras.filter_map(|camera| fs::read_dir(camera.path()).ok()).flatten().flatten();
+        let galleries = files.filter(|file| file.path().extension().is_some_and(|e| e == "gallery"));
+        galleries.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
     }
 
     pub(super) fn create(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod database;
 mod events;
 mod files;
 mod fold;
+mod gallery;
 mod life;
 mod packed;
 mod retention;
@@ -18,6 +19,7 @@ pub use clips::ClipFiles;
 pub use events::{Beside, EventFilter, EventPage};
 pub use files::Layout;
 use files::write_atomically;
+pub use gallery::{Gallery, GallerySpec, Moment, PICTURE_BYTES};
 pub use life::LifeLog;
 pub use outbox::{Announcement, DeadLetter, Letter, MOST_DEAD, MOST_LETTERS, OLDEST_LETTER, Subject};
 pub use retention::{Kept, Limits, Removed};
@@ -139,6 +141,25 @@ impl Store {
         files::read_if_there(&small)
     }
 
+    /// Writes the pictures of similar moments of event `id`, JPEGs, and removes older ones.
+    pub fn put_similar(&self, id: &str, pictures: &[Option<&[u8]>]) -> Result<(), StoreError> {
+        let paths = self.layout.similar(id).into_iter().flatten().enumerate();
+        for (i, path) in paths {
+            match pictures.get(i).copied().flatten() {
+                Some(jpeg) => write_atomically(&path, jpeg)?,
+                None => files::remove_if_there(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The picture of the similar moment `number`, from 1, of event `id`, or `None` where there is none.
+    pub fn similar(&self, id: &str, number: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let paths = self.layout.similar(id);
+        let path = paths.as_ref().and_then(|paths| paths.get(number.checked_sub(1)?));
+        path.map_or(Ok(None), |path| files::read_if_there(path))
+    }
+
     fn snapshot_paths(&self, id: &str) -> Result<(std::path::PathBuf, std::path::PathBuf), StoreError> {
         self.layout.snapshot(id).ok_or_else(|| {
             StoreError::new(
@@ -158,9 +179,12 @@ impl Store {
             let path = entry.map_err(|e| StoreError::io(&dir, &e))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             let id = name.split('.').next().unwrap_or_default();
-            if self.layout.snapshot(id).is_none_or(|(large, small)| path != large && path != small)
-                || self.event(id)?.is_none()
-            {
+            let own = |(large, small)| {
+                path == large
+                    || path == small
+                    || self.layout.similar(id).is_some_and(|all| all.contains(&path))
+            };
+            if !self.layout.snapshot(id).is_some_and(own) || self.event(id)?.is_none() {
                 files::remove_if_there(&path)?;
                 swept += 1;
             }

@@ -37,6 +37,8 @@ pub struct Kept {
     pub database: u64,
     pub pictures: u64,
     pub clips: u64,
+    /// Pictures of normal life: bounded by themselves, and not counted against [`Limits::max_size`].
+    pub galleries: u64,
 }
 
 /// Events that went, by why.
@@ -139,6 +141,7 @@ impl Store {
                 let (large, small) = self.snapshot_paths(id)?;
                 files::remove_if_there(&large)?;
                 files::remove_if_there(&small)?;
+                self.put_similar(id, &[])?;
                 self.layout.clip(id).map_or(Ok(()), |clip| files::remove_if_there(&clip))?;
             }
             removed += gone.len();
@@ -154,7 +157,8 @@ impl Store {
             .database
             .read(|c| c.query_row("SELECT coalesce(sum(bytes), 0) FROM clips", [], |row| row.get(0)))?;
         let (database, pictures) = (self.database.bytes()?, bytes_in(&self.layout.snapshots())?);
-        let kept = Kept { database, pictures, clips: clips.unsigned_abs() };
+        let galleries = self.layout.gallery_bytes();
+        let kept = Kept { database, pictures, clips: clips.unsigned_abs(), galleries };
         // Where that cannot be found out, the disk is taken to have room.
         Ok((kept, self.free_bytes().unwrap_or(u64::MAX)))
     }
@@ -198,7 +202,7 @@ mod tests {
     fn too_much_is_what_is_over_the_size_or_missing_from_the_disk() {
         let hour = Duration::from_secs(3600);
         let limits = Limits { keep: hour, keep_reviewed: hour, max_size: 100, min_free: 50 };
-        let kept = Kept { database: 60, pictures: 50, clips: 10 };
+        let kept = Kept { database: 60, pictures: 50, clips: 10, galleries: 99 };
         assert_eq!(limits.excess(kept, 1000), 20);
         assert_eq!(limits.excess(kept, 10), 40);
         assert_eq!(limits.excess(Kept { pictures: 0, ..kept }, 50), 0);

@@ -78,7 +78,7 @@ labels! {
     /// A stage of the path.
     Stage {
         Extract = "extract", Score = "score", Decide = "decide", Store = "store", Snapshot = "snapshot",
-        Train = "train",
+        Train = "train", Why = "why", Gallery = "gallery",
     }
 }
 labels! {

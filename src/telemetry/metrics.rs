@@ -340,8 +340,10 @@ impl Metrics {
     }
 
     /// What the store keeps, bytes.
-    pub fn kept(&self, database: u64, pictures: u64, clips: u64) {
-        for (kind, bytes) in [("database", database), ("pictures", pictures), ("clips", clips)] {
+    pub fn kept(&self, database: u64, pictures: u64, clips: u64, galleries: u64) {
+        let kinds =
+            [("database", database), ("pictures", pictures), ("clips", clips), ("galleries", galleries)];
+        for (kind, bytes) in kinds {
             self.store_bytes.with_label_values(&[kind]).set(bytes.try_into().unwrap_or(i64::MAX));
         }
     }

@@ -1,6 +1,7 @@
 //! The whole course of learning, from features to a calibrated model file.
 
 use super::method::{self, Say, Task, Trained};
+use super::normal::normal;
 use super::signals::Signals;
 use super::split::{BLOCKS, Split, splits};
 use super::{Flow, LEAST_SEGMENTS, LearnConfig, LearnError, Learned, Progress, Report, Sample, TrainingSet};
@@ -77,7 +78,9 @@ pub fn learn(
     let facts = serde_json::to_value(&report).expect("a report has only string keys");
     let mut manifest = trainer.manifest(calibration, facts);
     if let ModelSpec::Scorer(spec) = &mut manifest.spec {
-        spec.factors = trainer.factors(&pick(&set, &kept), &last)?;
+        let kept = pick(&set, &kept);
+        spec.factors = trainer.factors(&kept, &last)?;
+        spec.normal = normal(&kept.iter().map(|sample| &sample.features).collect::<Vec<_>>());
     }
     let bytes = last.model.to_onnx(&manifest);
     say(1.0, "done")?;
@@ -191,6 +194,7 @@ impl Trainer<'_> {
             state: vec![],
             calibration,
             factors: vec![],
+            normal: None,
             training,
         };
         manifest(self.config.method, self.set.samples.len(), spec)

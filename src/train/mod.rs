@@ -11,6 +11,7 @@ mod knn;
 mod learn;
 mod mahalanobis;
 mod method;
+mod normal;
 mod optim;
 #[cfg(test)]
 mod reference;
@@ -25,6 +26,7 @@ mod vae;
 mod whiten;
 
 pub use learn::learn;
+pub use normal::normal;
 pub use regions::Regions;
 pub use rtfm::learn_labelled;
 pub use shapes::{Disentangled, FACTORS, ShapesConfig, shapes};

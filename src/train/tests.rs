@@ -157,6 +157,7 @@ pub(super) fn spec(grid: Grid, dims: usize) -> crate::infer::ScorerSpec {
         state: vec![],
         calibration: crate::infer::Calibration { mu: 0.0, sigma: 1.0, scores: vec![], course: vec![] },
         factors: vec![],
+        normal: None,
         training: serde_json::Value::Null,
     }
 }

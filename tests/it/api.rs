@@ -95,6 +95,7 @@ fn every_documented_route_answers() {
     let desk = Desk::start();
     desk.store.put_event(&event(0)).expect("written");
     desk.store.put_snapshot(&event(0).id, &large(), b"small").expect("written");
+    desk.store.put_similar(&event(0).id, &[Some(b"similar")]).expect("written");
     for route in documented_routes() {
         let (method, path) = route.split_once(' ').expect("method and path");
         if ["/api/stream", "/api/login", "/api/events/{id}/clip.mp4"].contains(&path) {

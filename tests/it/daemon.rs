@@ -82,6 +82,7 @@ pub fn write_scorer(path: &Path, width: usize, height: usize, says: Says) {
             state: vec![],
             calibration: Calibration { mu: 1.0, sigma: 0.5, scores: vec![0.5, 1.5], course: vec![] },
             factors: vec![],
+            normal: None,
             training: Value::Null,
         }),
     };

@@ -39,6 +39,7 @@ pub fn event(n: u64) -> Event {
             percentile: 99.98,
             goes_with: Some(Correlation { signal: "leftward motion energy".into(), r: 0.714 }),
         }],
+        why: None,
         zones: vec![],
         quiet: None,
         has_snapshot: false,

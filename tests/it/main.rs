@@ -38,3 +38,4 @@ mod tidy;
 mod tls;
 mod views;
 mod watching;
+mod why;

@@ -147,6 +147,7 @@ fn what_is_too_old_goes_with_its_pictures() {
     for e in [event(0), still_open.clone(), event(50)] {
         store.put_event(&e).expect("written");
         store.put_snapshot(&e.id, b"large", b"small").expect("written");
+        store.put_similar(&e.id, &[Some(b"first"), None, Some(b"third")]).expect("written");
     }
     let row = |s| row(at(s));
     store.put_scores(&[row(1000), row(1900)]).expect("written");
@@ -162,6 +163,12 @@ fn what_is_too_old_goes_with_its_pictures() {
     assert_eq!(store.event(&event(0).id).expect("read"), None);
     assert_eq!(store.snapshot(&event(0).id).expect("read"), None);
     assert_eq!(store.thumbnail(&event(50).id).expect("read").as_deref(), Some(&b"small"[..]));
+    let similar = |n: u64, which| store.similar(&event(n).id, which).expect("read");
+    assert_eq!(
+        [similar(0, 1), similar(0, 3), similar(50, 0), similar(50, 2), similar(50, 4)],
+        [const { None }; 5]
+    );
+    assert_eq!(similar(50, 3).as_deref(), Some(&b"third"[..]));
     assert_eq!(store.scores("gate", "main", at(0), at(5000), None, 10).expect("read").len(), 1);
 }
 
@@ -203,6 +210,7 @@ fn pictures_without_an_event_are_swept_at_the_start() {
     store.put_event(&event(1)).expect("written");
     for id in [event(1).id, event(2).id] {
         store.put_snapshot(&id, b"large", b"small").expect("written");
+        store.put_similar(&id, &[Some(b"first")]).expect("written");
     }
     let half_written = dir.path().join(format!("snapshots/{}.jpg.123.part", event(1).id));
     std::fs::write(&half_written, b"la").expect("written");
@@ -210,6 +218,8 @@ fn pictures_without_an_event_are_swept_at_the_start() {
     let store = open(dir.path());
     assert!(store.snapshot(&event(1).id).expect("read").is_some());
     assert!(store.snapshot(&event(2).id).expect("read").is_none());
+    assert!(store.similar(&event(1).id, 1).expect("read").is_some());
+    assert!(store.similar(&event(2).id, 1).expect("read").is_none());
     assert!(!half_written.exists());
     assert_eq!(store.snapshot("../../lock").expect("no such id"), None);
     assert!(store.put_snapshot("../escape", b"", b"").is_err());

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Size of the camera's own picture, pixels.
 const WIDTH: u32 = 640;
+/// Sizes in which a tap keeps the plaza without anybody.
+const EMPTY_SIZES: usize = 3;
 const HEIGHT: u32 = 360;
 /// Standard deviation of the sensor's noise, grey levels.
 const NOISE: f32 = 2.0;
@@ -295,8 +297,8 @@ struct Tap {
     /// The frame that the stream began with.
     first: u64,
     newest: Mutex<Option<(u64, Timestamp)>>,
-    /// The plaza without anybody, in the size that was asked for last.
-    empty: Mutex<Option<Canvas>>,
+    /// The plaza without anybody, in the sizes that were asked for last: painting it takes longer than the people.
+    empty: Mutex<Vec<Canvas>>,
 }
 
 impl PictureTap for Tap {
@@ -318,10 +320,14 @@ impl Tap {
         let width = max_width.clamp(1, WIDTH);
         let height = (width * HEIGHT / WIDTH).max(1);
         let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        // Drops it where the size is another; then it is painted anew.
-        empty.take_if(|e| (e.width, e.height) != (width as usize, height as usize));
-        let empty = empty.get_or_insert_with(|| self.plaza.empty(width, height));
-        let rgb = self.plaza.render(frame, empty, PixelFormat::Rgb8);
+        let known = empty.iter().position(|e| (e.width, e.height) == (width as usize, height as usize));
+        let own = match known {
+            Some(known) => empty.remove(known),
+            None => self.plaza.empty(width, height),
+        };
+        empty.truncate(EMPTY_SIZES - 1);
+        empty.insert(0, own);
+        let rgb = self.plaza.render(frame, &empty[0], PixelFormat::Rgb8);
         Picture { width, height, rgb, wall }
     }
 }

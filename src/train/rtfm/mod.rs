@@ -10,10 +10,11 @@ mod tests;
 use super::descent::{Recipe, descend_by};
 use super::learn::{calibrate_on, manifest, uncalibrated};
 use super::method::Say;
+use super::normal::normal;
 use super::optim::Optimiser;
 use super::{Clip, Flow, LEAST_CLIPS, LabelledSet, LearnConfig, LearnError, Learned, Progress, Report};
 use crate::features::Features;
-use crate::infer::{Calibration, ScorerSpec, Session};
+use crate::infer::{Calibration, ModelSpec, ScorerSpec, Session};
 use crate::score::rtfm::{Rtfm, RtfmModel};
 use crate::score::{OnnxScorer, Scorer};
 use bags::{Bag, Batch, resampled};
@@ -81,7 +82,11 @@ pub fn learn_labelled(
         config: config.clone(),
     };
     let facts = serde_json::to_value(&report).expect("a report has only string keys");
-    let manifest = course.manifest(&model, calibration, facts);
+    let mut manifest = course.manifest(&model, calibration, facts);
+    if let ModelSpec::Scorer(spec) = &mut manifest.spec {
+        let calm = clips.iter().filter(|clip| !clip.unusual);
+        spec.normal = normal(&calm.flat_map(|clip| &clip.segments).collect::<Vec<_>>());
+    }
     let bytes = model.to_onnx(&manifest);
     say(1.0, "done")?;
     Ok(Learned { bytes, manifest, report })
@@ -147,6 +152,7 @@ impl Course<'_> {
             state: model.state(),
             calibration,
             factors: vec![],
+            normal: None,
             training,
         };
         manifest(self.config.method, clips.iter().map(|clip| clip.segments.len()).sum(), spec)
