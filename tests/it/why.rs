@@ -1,7 +1,7 @@
 //! Why an alert is one, from the plaza's cyclist to the pictures that outlive what they came from.
 
 use crate::clips::pipelines;
-use crate::program::{Daemon, Home, onnxruntime};
+use crate::program::{Daemon, Home, onnxruntime, sigmawatch};
 use serde_json::Value;
 use sigmawatch::base::{SystemClock, Timestamp};
 use sigmawatch::config::{self, Synthetic};
@@ -12,6 +12,7 @@ use sigmawatch::score::{Channels, Moved, moved, similar};
 use sigmawatch::segment::Segmenter;
 use sigmawatch::store::{Gallery, GallerySpec, Layout};
 use sigmawatch::train::normal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,43 @@ fn where_to_and_how_fast_is_right() {
     );
     assert!(n >= 12 && right * 10 >= n * 9, "{right} of {n} directions are right");
     assert!((0.4..2.5).contains(&rates[rates.len() / 2]), "{rates:?}");
+}
+
+/// Who rides along the real walkway goes to the left in clip 04, and to the right in clip 02.
+#[test]
+fn on_the_real_walkway_directions_are_right() {
+    let footage = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ped2");
+    if !footage.is_dir() {
+        println!("skipped: {} is not there", footage.display());
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let model = dir.path().join("walkway.onnx");
+    let run = |args: &[&str], clips: &[PathBuf]| {
+        let output = sigmawatch(args)
+            .arg(&model)
+            .args(if clips.len() > 1 { &["--from"][..] } else { &[] })
+            .args(clips)
+            .output();
+        let output = output.expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let train: Vec<PathBuf> = (1..=16).map(|n| footage.join(format!("train/{n:02}.mp4"))).collect();
+    run(&["learn", "--stride", "8", "--scorer", "mahalanobis", "--out"], &train);
+    for (clip, way) in [("04", "left"), ("02", "right")] {
+        let lines = run(&["score", "--json", "--model"], &[footage.join(format!("test/{clip}.mp4"))]);
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let unusual: Vec<Value> = lines.filter(|line| line["unusual"] == true).collect();
+        let first = |line: &Value| line["features"][0].as_str().unwrap_or_default().to_owned();
+        let right = unusual.iter().filter(|line| first(line).contains(&format!("to the {way} at"))).count();
+        println!(
+            "{clip}: {right} of {} go to the {way}; {}",
+            unusual.len(),
+            first(&unusual[unusual.len() / 2])
+        );
+        assert!(unusual.len() >= 5 && right * 10 >= unusual.len() * 8, "{unusual:?}");
+    }
 }
 
 /// Of the usual extractor's features, a full gallery, which is more than an hour.
