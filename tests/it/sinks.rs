@@ -1,25 +1,19 @@
 //! Sinks against real servers: a broker, a mail server's conversation, web servers that misbehave, a file.
 
-use crate::desk::{FakeCameras, camera};
+use crate::desk::camera;
 use crate::fixture::event;
+use crate::sink_place::{OK, Pairs, Place, hook, ids, lines, wait_for, web};
 use sigmawatch::alert::Change;
-use sigmawatch::api::{CameraStatus, Cameras, LearningState, LinkState, Sinks, announce_event};
-use sigmawatch::base::SystemClock;
-use sigmawatch::config::{Sink, load_with};
-use sigmawatch::sink::{Parts, Posts};
-use sigmawatch::store::Store;
-use sigmawatch::telemetry::Metrics;
+use sigmawatch::api::{Cameras, LearningState, LinkState, Sinks, announce_event};
+use sigmawatch::config::load_with;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// What a server heard: topic or head, and body.
-type Pairs = Arc<Mutex<Vec<(String, String)>>>;
 
 /// Set for the processes that tests start of themselves.
 const CHILD: &str = "SIGMAWATCH_TEST_SINKS";
@@ -29,123 +23,6 @@ fn child(test: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args([test, "--exact", "--nocapture"]).env(CHILD, dir);
     command
-}
-
-/// A store with an outbox, and sinks that can be started and stopped.
-struct Place {
-    dir: PathBuf,
-    /// Removes it at the end.
-    _own: Option<tempfile::TempDir>,
-    store: Arc<Store>,
-    metrics: Arc<Metrics>,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let place = Self::at(dir.path());
-        Self { _own: Some(dir), ..place }
-    }
-
-    fn at(dir: &Path) -> Self {
-        let store = Store::open(&dir.join("data"), Arc::new(SystemClock::default())).expect("opened");
-        Self { dir: dir.into(), _own: None, store: Arc::new(store), metrics: Arc::new(Metrics::new()) }
-    }
-
-    /// As the daemon reads them.
-    fn sinks(&self, text: &str) -> Vec<Sink> {
-        for folder in ["pipelines", "runtime"] {
-            std::fs::create_dir_all(self.dir.join(folder)).expect("a folder");
-        }
-        std::fs::write(self.dir.join("runtime/libonnxruntime.so"), "").expect("a file");
-        let whole = format!("[[camera]]\nname = \"gate\"\nsource = \"synthetic\"\n{text}");
-        let path = self.dir.join("c.toml");
-        std::fs::write(&path, whole).expect("written");
-        load_with(&path, &|_| None).unwrap_or_else(|invalid| panic!("{invalid}")).config.sinks
-    }
-
-    fn start(&self, text: &str) -> Posts {
-        self.start_with(text, vec![]).0
-    }
-
-    fn start_with(&self, text: &str, cameras: Vec<CameraStatus>) -> (Posts, Arc<FakeCameras>) {
-        let cameras = Arc::new(FakeCameras {
-            list: Mutex::new(cameras),
-            ready: AtomicBool::new(true),
-            moving: Default::default(),
-            shown: Mutex::new(None),
-        });
-        let parts = Parts {
-            store: self.store.clone(),
-            metrics: self.metrics.clone(),
-            clock: Arc::new(SystemClock::default()),
-            cameras: cameras.clone(),
-        };
-        (Posts::start(&self.sinks(text), &parts).expect("started"), cameras)
-    }
-
-    /// Alerts with these numbers, as the desk announces them.
-    fn announce(&self, numbers: std::ops::Range<u64>) {
-        for n in numbers {
-            let event = event(n);
-            let said = announce_event(Change::New, &event);
-            self.store.announce_event(&event, said.as_ref()).expect("kept");
-        }
-    }
-}
-
-/// Waits for what comes from another thread or process, and fails after a minute.
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn ids(numbers: std::ops::Range<u64>) -> Vec<String> {
-    numbers.map(|n| event(n).id).collect()
-}
-
-/// A web server that answers each request by what `answer` makes of its number, and keeps the bodies.
-fn web(answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> (String, Pairs) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let url = format!("http://{}/secret-path", listener.local_addr().expect("an address"));
-    let seen = Arc::new(Mutex::new(vec![]));
-    let kept = seen.clone();
-    std::thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let Ok(mut stream) = stream else { return };
-            let mut reader = BufReader::new(stream.try_clone().expect("cloned"));
-            let (mut head, mut length) = (String::new(), 0);
-            loop {
-                let mut line = String::new();
-                if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-                    break;
-                }
-                let lower = line.to_ascii_lowercase();
-                if let Some(bytes) = lower.strip_prefix("content-length:") {
-                    length = bytes.trim().parse().expect("a number");
-                }
-                head.push_str(&line);
-            }
-            let mut body = vec![0; length];
-            if reader.read_exact(&mut body).is_ok() {
-                kept.lock().expect("held").push((head, String::from_utf8(body).expect("UTF-8")));
-            }
-            answer(number, &mut stream);
-        }
-    });
-    (url, seen)
-}
-
-const OK: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
-
-fn hook(url: &str, more: &str) -> String {
-    format!("[[sink]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{url}\"\ntimeout = \"1s\"\n{more}")
 }
 
 #[test]
@@ -235,11 +112,6 @@ fn metadata_addresses_and_redirections_are_not_followed() {
     posts.stop();
 }
 
-fn lines(file: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
-}
-
 #[test]
 fn a_file_goes_on_where_it_was_and_a_torn_line_is_delivered_again() {
     let place = Place::new();
@@ -258,8 +130,10 @@ fn a_file_goes_on_where_it_was_and_a_torn_line_is_delivered_again() {
     wait_for("written", || (lines_so_far(&file) == 5).then_some(()));
     let found: Vec<_> = lines(&file).iter().map(|line| line["id"].as_str().expect("id").to_owned()).collect();
     assert_eq!(found, ids(5..10), "a new sink begins at the present, and goes on where it was");
-    posts.sweep().expect("swept");
-    assert_eq!(place.store.count_after(0).expect("read"), 0, "what all are done with is removed");
+    wait_for("what all are done with is removed", || {
+        posts.sweep().expect("swept");
+        (place.store.count_after(0).expect("read") == 0).then_some(())
+    });
     posts.stop();
 }
 
