@@ -1,7 +1,7 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
 use super::why::WhyDto;
-use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState};
+use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState, Places};
 use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::{Budget, Role};
@@ -30,6 +30,8 @@ pub struct CameraDto {
     pub frames: u64,
     /// Whether it opens events.
     pub detect: DetectDto,
+    /// Where and when it looks.
+    pub places: Places,
     /// In the configuration's order; the fused one, if there is one, comes last.
     pub detectors: Vec<DetectorDto>,
     pub links: CameraLinks,
@@ -122,6 +124,7 @@ impl From<&CameraStatus> for CameraDto {
             reconnects: s.reconnects,
             frames: s.frames,
             detect: DetectDto { on: s.detect.on, state: s.detect.state },
+            places: Places::clone(&s.places),
             detectors: s.detectors.iter().map(DetectorDto::from).collect(),
             links: CameraLinks {
                 latest: format!("/api/cameras/{}/latest.jpg", s.name),

@@ -11,6 +11,7 @@ mod listen;
 mod login;
 mod openapi;
 mod page;
+mod places;
 mod problem;
 mod routes;
 mod serve;
@@ -21,6 +22,7 @@ mod why;
 pub use announce::{CameraState, announce_camera, announce_event};
 pub use bus::Bus;
 pub use listen::{CONNECTIONS, tls};
+pub use places::{Places, Zone};
 pub use routes::openapi;
 pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
 pub use sinks::{SinkState, SinkStatus, Sinks};
@@ -100,6 +102,8 @@ pub struct CameraStatus {
     pub reconnects: u64,
     pub frames: u64,
     pub detect: DetectStatus,
+    #[serde(skip)]
+    pub places: Arc<Places>,
     /// In the configuration's order; the fused one, if there is one, comes last.
     pub detectors: Vec<DetectorStatus>,
 }

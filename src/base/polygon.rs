@@ -1,9 +1,10 @@
 //! Places in a picture: polygons in shares of its width and height, whatever its size in pixels.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A closed line of corners `(x, y)`, each 0 to 1 from the top left.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Polygon(Vec<(f64, f64)>);
 

@@ -2,7 +2,7 @@
 
 use crate::api::{
     CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState,
+    LearningStatus, LinkState, Places,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Schedule;
@@ -38,6 +38,7 @@ pub struct Listed {
     pub schedule: Option<(Schedule, TimeZone)>,
     /// It opens events, until it is told otherwise.
     pub detect: bool,
+    pub places: Arc<Places>,
 }
 
 /// What never changes about a detector.
@@ -234,6 +235,7 @@ impl Board {
             reconnects: facts.reconnects,
             frames: facts.frames,
             detect: DetectStatus { on: facts.detect, state: self.detects(listed, facts) },
+            places: listed.places.clone(),
             detectors,
         })
     }
@@ -391,8 +393,13 @@ mod tests {
             alerts: true,
             origin,
         };
-        let cameras =
-            vec![Listed { name: "gate".into(), source: "rtsp://gate".into(), schedule: None, detect: true }];
+        let cameras = vec![Listed {
+            name: "gate".into(),
+            source: "rtsp://gate".into(),
+            schedule: None,
+            detect: true,
+            places: Default::default(),
+        }];
         Board::new(cameras, origins.into_iter().enumerate().map(post).collect(), clock.clone(), learn)
     }
 
@@ -423,6 +430,7 @@ mod tests {
             source: String::new(),
             schedule: Some((schedule, zone)),
             detect: true,
+            places: Default::default(),
         };
         let board = Board::new(vec![listed], vec![], clock.clone(), crossbeam_channel::bounded(1).0);
         let state = || board.status(0).detect.state;

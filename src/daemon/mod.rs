@@ -98,6 +98,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
             source: source.describe(),
             schedule: camera.schedule.clone().map(|schedule| (schedule, config.runtime.timezone.clone())),
             detect: store.detect(&camera.name)?.unwrap_or(camera.detect),
+            places: Arc::new(camera.into()),
         });
     }
     let board = Board::new(listed, setup::posts(&plan), clock.clone(), ask.clone());

@@ -110,6 +110,7 @@ pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus
         reconnects: 1,
         frames: 1000,
         detect: DetectStatus { on: true, state: DetectState::On },
+        places: Default::default(),
         detectors: vec![detector("main", state)],
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 const SMALL: &str = "width = 96\nheight = 64\n";
 
 /// A home whose camera is watched by a scorer of this kind.
-fn home(says: Says, detector: &str, camera: &str) -> Home {
+pub fn home(says: Says, detector: &str, camera: &str) -> Home {
     let home = Home::new("", "");
     write_scorer(&home.path("scorer.onnx"), 96, 64, says);
     home.configure(
@@ -29,7 +29,7 @@ fn home(says: Says, detector: &str, camera: &str) -> Home {
     home
 }
 
-fn rtsp(server: &RtspCamera, more: &str) -> String {
+pub fn rtsp(server: &RtspCamera, more: &str) -> String {
     format!("source = \"rtsp\"\nlocation = \"{}\"\n{more}", server.url())
 }
 
@@ -54,7 +54,7 @@ fn scene(dir: &Path) -> PathBuf {
 }
 
 /// Waits for an event with a clip.
-fn with_clip(daemon: &Daemon) -> Value {
+pub fn with_clip(daemon: &Daemon) -> Value {
     daemon.until("an event with a clip", || {
         daemon.events("").into_iter().find(|event| event["clip"].is_string())
     })

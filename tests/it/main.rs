@@ -23,6 +23,8 @@ mod outbox;
 mod packets;
 mod openapi;
 mod page;
+mod page_clips;
+mod page_desk;
 mod page_views;
 mod program;
 mod python;

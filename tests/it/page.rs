@@ -4,11 +4,13 @@ use crate::browser::Browser;
 use crate::clips::take;
 use crate::desk::Desk;
 use crate::fixture::{event, row};
-use sigmawatch::alert::{Change, Map, snapshot};
-use sigmawatch::base::{SystemClock, Timestamp};
+use sigmawatch::alert::{Change, Map, Quiet, Similar, Why, jpeg, snapshot};
+use sigmawatch::api::{Places, Zone};
+use sigmawatch::base::{Polygon, SystemClock, Timestamp};
 use sigmawatch::config::{Source, Synthetic};
 use sigmawatch::frame::{FrameSpec, Picture, PixelFormat, open_source};
 use sigmawatch::infer::Covers;
+use sigmawatch::score::Moved;
 use sigmawatch::store::ScoreRow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -25,10 +27,42 @@ static PLAZA: LazyLock<Picture> = LazyLock::new(|| {
     stream.pictures().latest(640).expect("a picture")
 });
 
+/// The trees at the plaza's rim are masked, and its middle has a name.
+fn places() -> Places {
+    let polygon = |corners: &[(f64, f64)]| Polygon::new(corners.to_vec()).expect("a polygon");
+    let zone = |name: &str, corners: &[(f64, f64)]| Zone { name: name.into(), polygon: polygon(corners) };
+    Places {
+        schedule: Some(vec!["mon-fri 18:00-06:00".into(), "sat-sun 00:00-24:00".into()]),
+        masks: vec![polygon(&[(0.0, 0.0), (0.3, 0.0), (0.2, 0.25), (0.0, 0.3)])],
+        zones: vec![
+            zone("fountain", &[(0.35, 0.3), (0.65, 0.3), (0.7, 0.75), (0.3, 0.75)]),
+            zone("gate", &[(0.78, 0.5), (1.0, 0.5), (1.0, 1.0), (0.82, 1.0)]),
+        ],
+    }
+}
+
+/// Somebody runs to the right, most in the tenth frame; one of three moments of normal life has lost its picture.
+fn why(at: Timestamp, ago: &dyn Fn(u64) -> Timestamp) -> Why {
+    let similar = |n: u64| Similar { time: ago(1000 + 600 * n), distance: 2.25 + n as f32, picture: n < 2 };
+    Why {
+        frames: (0..16_i32).map(|i| 1.0 - (i - 9).abs() as f32 / 12.0).collect(),
+        peak_frame: 9,
+        peak_time: Some(at),
+        features: vec![Moved {
+            name: "motion to the right".into(),
+            direction: Some("right".into()),
+            speed: Some(2.4),
+            z: 8.25,
+        }],
+        similar: (0..3).map(similar).collect(),
+    }
+}
+
 /// A gate with ten minutes of scores and two alerts (one with a picture), and a yard that is away.
 pub fn busy_desk() -> Desk {
     let now = Timestamp::now();
     let desk = Desk::start_at(now);
+    desk.cameras.list.lock().expect("held by no panic")[0].places = Arc::new(places());
     *desk.cameras.shown.lock().expect("held by no panic") = Some(PLAZA.clone());
     desk.cameras.moving.store(true, Ordering::Relaxed);
     let ago = |seconds: u64| now.checked_sub(Duration::from_secs(seconds)).expect("in range");
@@ -48,10 +82,18 @@ pub fn busy_desk() -> Desk {
         e.end_time = Some(e.last_time);
         e.top_score = 4.25;
         e.has_snapshot = with_picture;
+        if with_picture {
+            e.zones = vec!["fountain".into()];
+            e.why = Some(why(e.start_time, &ago));
+        } else {
+            e.quiet = Some(Quiet::CoolDown);
+        }
         desk.store.put_event(&e).expect("written");
         let map = Map { grid: e.grid, covers: Covers::default(), regions: &e.regions, threshold: 2.5 };
         let drawn = snapshot(&PLAZA, &map).expect("drawn");
         desk.store.put_snapshot(&e.id, &drawn.full, &drawn.thumbnail).expect("written");
+        let plain = jpeg(&PLAZA).expect("drawn");
+        desk.store.put_similar(&e.id, &[Some(&plain), Some(&plain), None]).expect("written");
     }
     desk
 }

@@ -140,7 +140,7 @@ fn events_are_filtered_leafed_through_and_opened_by_keyboard() {
 #[test]
 fn an_event_says_why_and_its_map_can_be_taken_off() {
     let desk = busy_desk();
-    let mut browser = open(&desk, &format!("#/events/{}", event(0).id), 1280, 1000);
+    let mut browser = open(&desk, &format!("#/events/{}", event(0).id), 1280, 1150);
     browser.wait_for("document.querySelector('#snapshot')?.naturalWidth === 640");
     browser.wait_for("!!document.querySelector('.overlay')");
     let said = browser.text("#event");
@@ -152,9 +152,18 @@ fn an_event_says_why_and_its_map_can_be_taken_off() {
         "1 in 1,000",
         &hash,
         "v1+diffusion",
+        "motion to the right: 8.2 deviations above normal",
+        "most in frame 10 of 16",
+        "2.25 σ away",
+        "no picture",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+    let bars = browser.evaluate("document.querySelectorAll('.frames rect').length");
+    let peak = "[...document.querySelectorAll('.frames rect')].findIndex((r) => r.matches('.peak'))";
+    assert_eq!((bars, browser.evaluate(peak)), (json!(16), json!(9)));
+    let alike = "[...document.querySelectorAll('.similar img')]";
+    browser.wait_for(&format!("{alike}.length === 2 && {alike}.every((i) => i.complete && i.naturalWidth)"));
     keep("event", &browser.screenshot());
     // Reddish pixels over a grey picture.
     let warm = "(() => { const c = document.querySelector('.overlay'); if (!c) return 0; \

@@ -1,6 +1,20 @@
 // Asking the daemon: one function for every request, so that every failure is told in its own words.
 import { Cell } from "./cell";
-import type { Calibration, Camera, ConfigCheck, Incident, IncidentPage, Label, Me, Timeline } from "./types";
+import type {
+  Backtest,
+  BacktestAsked,
+  Calibration,
+  Camera,
+  ConfigCheck,
+  DeadLetter,
+  Incident,
+  IncidentPage,
+  Label,
+  Me,
+  Preview,
+  SinkStatus,
+  Timeline,
+} from "./types";
 
 const PATIENCE = 8000;
 
@@ -59,12 +73,21 @@ export const events = (filter: Query): Promise<IncidentPage> => read(`/api/event
 export const event = (id: string): Promise<Incident> => read(`/api/events/${at(id)}`);
 export const review = (id: string, label: Label | null, note: string): Promise<Incident> =>
   post(`/api/events/${at(id)}/review`, { label, note });
+export const preview = (id: string, label: Label): Promise<Preview> =>
+  post(`/api/events/${at(id)}/review/preview`, { label });
+export const backtest = (camera: string, asked: BacktestAsked): Promise<Backtest> =>
+  post(`/api/cameras/${at(camera)}/backtest`, asked);
 export const scores = (camera: string, asked: Query): Promise<Timeline> =>
   read(`/api/cameras/${at(camera)}/scores${query(asked)}`);
 export const calibration = (camera: string, detector: string): Promise<Calibration> =>
   read(`/api/cameras/${at(camera)}/calibration${query({ detector })}`);
 export const learn = (camera: string, detector: string | null): Promise<Camera> =>
   post(`/api/cameras/${at(camera)}/learn${query({ detector })}`);
+export const detect = (camera: string, on: boolean): Promise<Camera> =>
+  post(`/api/cameras/${at(camera)}/detect`, { on });
+export const sinks = (): Promise<SinkStatus[]> => read("/api/sinks");
+export const dead = (sink: string): Promise<DeadLetter[]> => read(`/api/sinks/${at(sink)}/dead`);
+export const retry = (sink: string): Promise<{ retried: number }> => post(`/api/sinks/${at(sink)}/dead/retry`);
 export const config = (): Promise<unknown> => read("/api/config");
 export const checkConfig = (text: string): Promise<ConfigCheck> =>
   post("/api/config/check", { text });

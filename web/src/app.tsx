@@ -10,6 +10,7 @@ import { type Route, go, href, route } from "./router";
 import { cameras, link, me } from "./state";
 import { CameraView } from "./views/camera";
 import { ConfigView } from "./views/config";
+import { Deliveries } from "./views/deliveries";
 import { EventView } from "./views/event";
 import { Events } from "./views/events";
 import { Help } from "./views/help";
@@ -21,6 +22,7 @@ const VIEWS = [
   { at: "", key: "c", name: "Cameras" },
   { at: "timeline", key: "t", name: "Timeline" },
   { at: "events", key: "e", name: "Events" },
+  { at: "deliveries", key: "d", name: "Deliveries" },
   { at: "config", key: "s", name: "Settings" },
 ];
 /** Milliseconds in which a second key must follow `g`. */
@@ -122,6 +124,8 @@ function View({ here: { path } }: { here: Route }) {
       return <TimelineView />;
     case "events":
       return which ? <EventView key={which} id={which} /> : <Events />;
+    case "deliveries":
+      return <Deliveries />;
     case "config":
       return <ConfigView />;
     default:
@@ -150,7 +154,7 @@ function Header({ here, open, onHelp, onLeft }: HeaderProps) {
       </h1>
       {open && (
         <nav aria-label="views">
-          {VIEWS.map(({ at, name }) => (
+          {VIEWS.filter((v) => v.at !== "deliveries" || who?.cameras == null).map(({ at, name }) => (
             <a key={at} href={href(at ? [at] : [])} aria-current={(here.path[0] ?? "") === at ? "page" : undefined}>
               {name}
             </a>

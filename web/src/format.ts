@@ -20,11 +20,23 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
+/** Bytes, as 1.4 MB. */
+export function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** Rarer than this nobody can know it to be. */
+const RAREST = 1e9;
+
 /** How often normal life gives a score as high. */
 export function rarity(probability: number | null | undefined): string {
   if (probability == null || !Number.isFinite(probability)) return DASH;
   if (probability > 0.01) return "usual";
-  return probability > 0 ? `1 in ${Number((1 / probability).toPrecision(2)).toLocaleString("en")}` : "never seen";
+  if (probability <= 0) return "never seen";
+  const one = 1 / probability;
+  const words = Number(Math.min(one, RAREST).toPrecision(2)).toLocaleString("en");
+  return one > RAREST ? `rarer than 1 in ${words}` : `1 in ${words}`;
 }
 
 export const short = (sha: string | null | undefined): string => (sha ? sha.slice(0, 10) : DASH);

@@ -18,8 +18,31 @@ export interface Camera {
   last_frame_age_seconds: number | null;
   reconnects: number;
   frames: number;
+  detect: Detect;
+  places: Places;
   detectors: Detector[];
   links: { latest: string; scores: string; learn: string };
+}
+
+/** Whether a camera opens events: `on` is what is wanted, `state` what is so, and why. */
+export interface Detect {
+  on: boolean;
+  state: "on" | "off" | "schedule" | "scene_change";
+}
+
+/** Corners in shares of the picture's width and height, from the top left. */
+export type Polygon = [x: number, y: number][];
+
+export interface Zone {
+  name: string;
+  polygon: Polygon;
+}
+
+/** Where and when a camera looks; without a schedule it always does. */
+export interface Places {
+  schedule: string[] | null;
+  masks: Polygon[];
+  zones: Zone[];
 }
 
 export interface Detector {
@@ -74,6 +97,40 @@ export interface Factor {
   text: string;
 }
 
+/** What is missing of a clip. */
+export type Lack = "beginning" | "middle" | "end";
+
+export interface ClipDetails {
+  /** Arrival of its first picture. */
+  start: string;
+  seconds: number;
+  bytes: number;
+  codec: string;
+  encoded_here: boolean;
+  complete: boolean;
+  lacks: Lack[];
+}
+
+/** Why nobody is told of an event. */
+export type Quiet = "cool_down" | "rate_cap";
+
+/** A segment of normal life that was much like an event. */
+export interface Similar {
+  time: string;
+  distance: number;
+  picture: string | null;
+}
+
+/** Which frames and features of an event moved. */
+export interface Why {
+  /** By frame, 0 to 1. */
+  frames: number[];
+  peak_frame: number;
+  peak_time: string | null;
+  features: { name: string; direction: string | null; speed: number | null; z: number; text: string }[];
+  similar: Similar[];
+}
+
 export interface Incident {
   id: string;
   type: "new" | "update" | "end";
@@ -94,13 +151,17 @@ export interface Incident {
   model: { name: string; sha256: string };
   segments: { first: number; last: number };
   severity: "low" | "medium" | "high";
+  quiet: Quiet | null;
   top_regions: { row: number; column: number }[];
+  zones: string[];
   factors: Factor[];
   map?: RegionMap;
   snapshot: string | null;
   thumbnail: string | null;
   review?: Review | null;
+  why?: Why | null;
   clip?: string | null;
+  clip_details?: ClipDetails | null;
 }
 
 export interface IncidentPage {
@@ -143,6 +204,14 @@ export interface CurvePoint {
   extrapolated: boolean;
 }
 
+/** What is usual in a part of the day; `shared`: in the whole day, since too little of the part was seen. */
+export interface Baseline {
+  part: string;
+  mu: number;
+  sigma: number;
+  shared: boolean;
+}
+
 export interface Calibration {
   camera: string;
   detector: string;
@@ -154,6 +223,8 @@ export interface Calibration {
   curve: CurvePoint[];
   asked: CurvePoint | null;
   promise: { text: string; best: string | null; next: string | null };
+  /** Empty where the time of day does not count, or too few days were seen. */
+  baselines?: Baseline[];
 }
 
 /** Who is asking. `login`: people sign in here. */
@@ -179,4 +250,70 @@ export interface ConfigCheck {
   ok: boolean;
   problems: ConfigProblem[];
   warnings: ConfigProblem[];
+}
+
+/** How a sink stands. */
+export interface SinkStatus {
+  name: string;
+  kind: string;
+  state: "ok" | "failing";
+  /** Since the daemon started. */
+  delivered: number;
+  waiting: number;
+  failing_since: string | null;
+  last_error: string | null;
+  dead_letters: number;
+}
+
+/** What a sink would not take. */
+export interface DeadLetter {
+  delivery: string;
+  topic: string;
+  camera: string;
+  time: string;
+  died: string;
+  why: string;
+  body: unknown;
+}
+
+/** What a setting would have done; `open`: an alarm opens with so many of so many segments. */
+export interface Trial {
+  k: number | null;
+  budget: string | null;
+  open: [number, number];
+  threshold: number;
+  extrapolated: boolean;
+  alarms: number;
+  alarms_per_day: number;
+  true_kept: number;
+  true_missed: string[];
+  false_kept: number;
+  false_gone: string[];
+}
+
+export interface BacktestAsked {
+  detector: string;
+  after?: string;
+  k?: number[];
+  budget?: string[];
+  debounce?: [number, number][];
+}
+
+export interface Backtest {
+  hours: number;
+  segments: number;
+  true_alarms: number;
+  false_alarms: number;
+  took_ms: number;
+  in_force: Trial;
+  rows: Trial[];
+  notes: string[];
+}
+
+/** What a review would change. */
+export interface Preview {
+  threshold: { now: number; then: number };
+  would_vanish: Incident[];
+  would_appear: { start_time: string; end_time: string; top_score: number }[];
+  text: string;
 }

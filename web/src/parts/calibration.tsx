@@ -2,7 +2,7 @@
 import * as api from "../api";
 import { DASH, number } from "../format";
 import { useAsked } from "../hooks";
-import type { Calibration, CurvePoint, Detector } from "../types";
+import type { Baseline, Calibration, CurvePoint, Detector } from "../types";
 
 const WIDE = 460;
 const HIGH = 220;
@@ -35,7 +35,37 @@ export function CalibrationView({ camera, detector }: { camera: string; detector
           </details>
         </>
       )}
+      {c.baselines?.length ? <Baselines of={c.baselines} /> : null}
     </section>
+  );
+}
+
+/** What is usual when: scores are compared with their own part of the day. */
+function Baselines({ of }: { of: Baseline[] }) {
+  return (
+    <details class="baselines">
+      <summary>What is usual at which time of day</summary>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Time</th>
+            <th scope="col">μ</th>
+            <th scope="col">σ</th>
+            <th scope="col">Rests on</th>
+          </tr>
+        </thead>
+        <tbody>
+          {of.map(({ part, mu, sigma, shared }) => (
+            <tr key={part}>
+              <td>{part}</td>
+              <td>{number(mu)}</td>
+              <td>{number(sigma)}</td>
+              <td>{shared ? "the whole day, so far" : "this time"}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
   );
 }
 

@@ -15,6 +15,8 @@ const WORDS: Record<string, [string, Tone]> = {
   low: ["low", "calm"],
   medium: ["medium", "warn"],
   high: ["high", "bad"],
+  delivers: ["delivers", "good"],
+  failing: ["failing", "bad"],
   connected: ["connected", "good"],
   "connection lost": ["connection lost", "bad"],
   true_alarm: ["✓ true alarm", "good"],

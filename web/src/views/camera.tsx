@@ -3,11 +3,14 @@ import { useState } from "preact/hooks";
 import * as api from "../api";
 import { useCell } from "../cell";
 import { DASH, duration, made, number } from "../format";
-import { useAsked } from "../hooks";
+import { hours } from "../hours";
+import { useAsked, useKeys } from "../hooks";
 import { AlertRow } from "../parts/alert";
 import { CalibrationView } from "../parts/calibration";
 import { Chip } from "../parts/chip";
+import { Detect } from "../parts/detect";
 import { Facts } from "../parts/facts";
+import { Outlines } from "../parts/outlines";
 import { Picture } from "../parts/picture";
 import { Time } from "../parts/time";
 import { complain, say } from "../parts/toast";
@@ -28,6 +31,9 @@ export function CameraView({ name }: { name: string }) {
 function Shown({ sight }: { sight: { data: Camera; at: number } }) {
   const { data } = sight;
   const [chosen, choose] = useState<string | null>(null);
+  const [outlined, outline] = useState(true);
+  const { masks, zones, schedule } = data.places;
+  useKeys({ m: () => outline((on) => !on) });
   const detector = data.detectors.find((d) => d.name === chosen) ?? mainDetector(data);
   const count = data.detectors.filter((d) => d.open_event).length;
   const [events] = useAsked(() => api.events({ cameras: data.name, limit: NEWEST }), [data.name, count]);
@@ -41,7 +47,17 @@ function Shown({ sight }: { sight: { data: Camera; at: number } }) {
       )}
       <div class="event">
         <div class="media">
-          <Picture seen={sight} detector={detector?.name} />
+          <div class="stack">
+            <Picture seen={sight} detector={detector?.name} />
+            {outlined && <Outlines masks={masks} zones={zones} />}
+          </div>
+          {masks.length + zones.length > 0 && (
+            <label class="inline">
+              <input id="outlined" type="checkbox" checked={outlined} onChange={(e) => outline(e.currentTarget.checked)} />{" "}
+              Masks and zones <kbd>m</kbd>
+            </label>
+          )}
+          <Detect camera={data} />
           <Facts
             wide
             of={[
@@ -50,6 +66,7 @@ function Shown({ sight }: { sight: { data: Camera; at: number } }) {
               ["Age of it", data.last_frame_age_seconds == null ? DASH : duration(data.last_frame_age_seconds)],
               ["Frames", data.frames.toLocaleString("en")],
               ["Reconnects", String(data.reconnects)],
+              ["Opens events", hours(schedule)],
               ["Source", <span class="hash">{data.source}</span>],
             ]}
           />

@@ -2,18 +2,19 @@
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api";
 import { useCell } from "../cell";
-import { duration, lasted, made, number, rarity } from "../format";
 import { useAsked, useKeys } from "../hooks";
 import { onAlert } from "../live";
 import { newest } from "../parts/alert";
 import { Chip } from "../parts/chip";
 import { Clip } from "../parts/clip";
-import { Facts } from "../parts/facts";
+import { Outlines } from "../parts/outlines";
 import { Overlay } from "../parts/overlay";
+import { QuietChip } from "../parts/quiet";
 import { ReviewForm, giveReview } from "../parts/review";
 import { Time } from "../parts/time";
+import { WhyView } from "../parts/why";
 import { go, href } from "../router";
-import { leafed, may } from "../state";
+import { cameras, leafed, may } from "../state";
 import type { Incident, Label } from "../types";
 
 export function EventView({ id }: { id: string }) {
@@ -31,6 +32,8 @@ export function EventView({ id }: { id: string }) {
 
 function Shown({ event, onReview }: { event: Incident; onReview: (event: Incident) => void }) {
   const [map, setMap] = useState(true);
+  const places = useCell(cameras).get(event.camera)?.data.places;
+  const zones = places?.zones.filter((zone) => event.zones.includes(zone.name)) ?? [];
   const ids = useCell(leafed);
   const at = ids.indexOf(event.id);
   const [newer, older] = [at > 0 ? ids[at - 1] : undefined, at >= 0 ? ids[at + 1] : undefined];
@@ -66,6 +69,12 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
       <h2 id="event-title" class="title">
         {event.camera}, <Time at={event.start_time} /> <Chip of={event.severity} />
         {event.review?.label && <Chip of={event.review.label} />}
+        {event.quiet && <QuietChip of={event.quiet} />}
+        {event.zones.map((zone) => (
+          <span key={zone} class="chip zone">
+            {zone}
+          </span>
+        ))}
       </h2>
       <div class="event">
         <div class="media">
@@ -77,6 +86,7 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
                 alt={`snapshot of ${event.camera}`}
               />
               {map && event.map && <Overlay map={event.map} limit={event.threshold} />}
+              {map && <Outlines zones={zones} />}
             </div>
           ) : (
             <p class="empty">There is no picture of it.</p>
@@ -91,7 +101,7 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
         </div>
         <div class="about">
           {may("operator") && <ReviewForm event={event} onReview={onReview} />}
-          <Why event={event} />
+          <WhyView event={event} />
           <p>
             <a href={aroundOf(event)}>On the timeline</a>
           </p>
@@ -108,38 +118,3 @@ function aroundOf(event: Incident): string {
   const end = new Date(Math.min(Date.now(), begin + long * 700)).toISOString();
   return href(["timeline"], { camera: event.camera, detector: event.detector, span: String(Math.round(long)), end });
 }
-
-function Why({ event }: { event: Incident }) {
-  const { first, last } = event.segments;
-  return (
-    <section aria-labelledby="why-title">
-      <h3 id="why-title">Why</h3>
-      {event.factors.length > 0 && (
-        <ul class="reasons">
-          {event.factors.map((f) => (
-            <li key={f.factor}>{f.text}</li>
-          ))}
-        </ul>
-      )}
-      <Facts
-        wide
-        of={[
-          ["Highest score", number(event.top_score)],
-          ["Threshold in force", `${number(event.threshold)} = ${made(event)}`],
-          ["Rarity", rarity(event.probability)],
-          ["Severity", event.severity],
-          ["Began", <Time at={event.start_time} />],
-          ["Lasted", event.end_time ? lasted(event.start_time, event.end_time) : `goes on, last seen ${ago(event)}`],
-          ["Strangest regions", event.top_regions.map((r) => `row ${r.row + 1}, column ${r.column + 1}`).join("; ")],
-          ["Detector", event.detector],
-          ["Scorer", event.scorer],
-          ["Segments", `${first} to ${last}`],
-          ["Model", <span class="hash">{`${event.model.name} ${event.model.sha256}`}</span>],
-          ["Event", <span class="hash">{event.id}</span>],
-        ]}
-      />
-    </section>
-  );
-}
-
-const ago = (event: Incident): string => `${duration((Date.now() - Date.parse(event.last_time)) / 1000)} ago`;

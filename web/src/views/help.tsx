@@ -6,12 +6,13 @@ const KEYS: [string, string][] = [
   ["Enter", "open the event"],
   ["t, f, u", "it was a true alarm, a false alarm, or one cannot say"],
   ["n", "write a note"],
-  ["m", "show or hide the map of regions"],
+  ["m", "show or hide the map of regions, or a camera's masks and zones"],
+  ["p, comma, dot, b", "clip: play or pause, a frame back, a frame on, to the event's beginning"],
   ["Esc", "back"],
   ["+, -", "timeline: look closer, look from farther away"],
   ["←, →", "timeline: earlier, later"],
   ["0", "timeline: back to now"],
-  ["g then c, t, e, s", "cameras, timeline, events, settings"],
+  ["g then c, t, e, d, s", "cameras, timeline, events, deliveries, settings"],
   ["?", "this help"],
 ];
 

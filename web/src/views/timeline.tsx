@@ -7,6 +7,7 @@ import { useAsked, useKeys } from "../hooks";
 import { onAlert } from "../live";
 import { Chart, type Reading } from "../parts/chart";
 import { Chip } from "../parts/chip";
+import { QuietChip } from "../parts/quiet";
 import { Time } from "../parts/time";
 import { type Range, clamp, follows, pan, zoom } from "../range";
 import { go, href, route } from "../router";
@@ -188,6 +189,7 @@ function Shown({ camera, query, names }: Props) {
             <a href={href(["events", e.id])}>
               <Time at={e.start_time} /> score {number(e.top_score)} <Chip of={e.severity} />
               {e.review?.label && <Chip of={e.review.label} />}
+              {e.quiet && <QuietChip of={e.quiet} />}
             </a>
           </li>
         ))}

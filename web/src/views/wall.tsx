@@ -4,6 +4,7 @@ import { number, rarity } from "../format";
 import { useEffect, useState } from "preact/hooks";
 import { AlertRow } from "../parts/alert";
 import { Chip } from "../parts/chip";
+import { Detect } from "../parts/detect";
 import { Picture } from "../parts/picture";
 import { Spark } from "../parts/spark";
 import { href } from "../router";
@@ -71,6 +72,7 @@ function Card({ seen }: { seen: Seen }) {
         .map((d) => (
           <Learning key={d.name} camera={data.name} detector={d} named={data.detectors.length > 1} />
         ))}
+      <Detect camera={data} />
       {detector && (
         <>
           {detector.learning.state !== "learning" && <Numbers camera={data.name} detector={detector} />}
