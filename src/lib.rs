@@ -29,4 +29,4 @@ pub mod sink; // what is in the outbox, delivered: webhook, MQTT, JSON lines, e-
 
 // What puts the rooms together.
 pub mod daemon; // lanes, workers, supervision, start and stop
-pub mod cli; // run | check | learn | score | eval | models | user
+pub mod cli; // run | check | learn | score | eval | backtest | models | user

@@ -78,6 +78,8 @@ pub const TABLE: &[Rule] = &[
     get("/api/cameras/{name}/latest.jpg", VIEWER, Scope::Camera),
     get("/api/cameras/{name}/scores", VIEWER, Scope::Camera),
     get("/api/cameras/{name}/calibration", VIEWER, Scope::Camera),
+    // It reads much.
+    post("/api/cameras/{name}/backtest", OPERATOR, Scope::Camera),
     post("/api/cameras/{name}/learn", OPERATOR, Scope::Camera),
     post("/api/cameras/{name}/detect", OPERATOR, Scope::Camera),
     get("/api/events", VIEWER, Scope::Listed),
@@ -87,6 +89,7 @@ pub const TABLE: &[Rule] = &[
     get("/api/events/{id}/similar.jpg", VIEWER, Scope::Event),
     get("/api/events/{id}/clip.mp4", VIEWER, Scope::Event),
     post("/api/events/{id}/review", OPERATOR, Scope::Event),
+    post("/api/events/{id}/review/preview", OPERATOR, Scope::Event),
     get("/api/stream", VIEWER, Scope::Listed),
     // Letters of every camera.
     get("/api/sinks", VIEWER, Scope::AllCameras),

@@ -1,6 +1,7 @@
 //! Verdict -> Event: open, update, close; and the picture that shows where.
 
 mod clip;
+mod incident;
 mod quiet;
 mod review;
 mod snapshot;
@@ -9,6 +10,7 @@ mod why;
 mod zones;
 
 pub use clip::{Clip, Lack};
+pub use incident::{incident, incident_if};
 pub use quiet::{Quiet, Quieting};
 pub use review::{Label, Review};
 pub use snapshot::{Map, Snapshot, jpeg, small_jpeg, snapshot, with_map};

@@ -1,6 +1,7 @@
 //! HTTP: the API, server-sent events, the metrics endpoint and the live page.
 
 mod announce;
+mod backtest;
 mod bus;
 mod calibration;
 mod check;
@@ -12,6 +13,7 @@ mod login;
 mod openapi;
 mod page;
 mod places;
+mod preview;
 mod problem;
 mod routes;
 mod serve;
@@ -20,6 +22,7 @@ mod stream;
 mod why;
 
 pub use announce::{CameraState, announce_camera, announce_event};
+pub use backtest::{BacktestBody, BacktestDto, BacktestError, Subject, Table, over_store};
 pub use bus::Bus;
 pub use listen::{CONNECTIONS, tls};
 pub use places::{Places, Zone};
@@ -31,7 +34,7 @@ use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::store::{Store, StoreError};
-use crate::threshold::{Outlook, Threshold};
+use crate::threshold::{DayParts, Normal, Outlook, Rule, Threshold};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -140,10 +143,16 @@ pub struct DetectorStatus {
     /// Segments that it was given.
     pub segments: u64,
     pub learning: LearningStatus,
+    /// How scores are judged, beside the threshold.
+    #[serde(skip)]
+    pub judging: Judging,
     pub threshold: Option<Threshold>,
     /// Normal life as far as it was seen; `None` before the first score.
     #[serde(skip)]
     pub outlook: Option<Arc<Outlook>>,
+    /// What it was found from.
+    #[serde(skip)]
+    pub normal: Option<Arc<Normal>>,
     pub last_score: Option<f32>,
     /// Of normal life giving a score as high.
     pub probability: Option<f64>,
@@ -153,6 +162,16 @@ pub struct DetectorStatus {
     pub regions: Vec<f32>,
     /// Id of the event that is open now.
     pub open_event: Option<String>,
+}
+
+/// How a detector's scores become alarms, beside its threshold: as configured.
+#[derive(Debug, Clone)]
+pub struct Judging {
+    pub rule: Rule,
+    /// As in [`Threshold::judge_from`].
+    pub hysteresis: f64,
+    /// Parts of the day that are told apart.
+    pub day: DayParts,
 }
 
 /// Where the camera's connection stands.

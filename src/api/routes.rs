@@ -1,5 +1,6 @@
 //! Every route and what it answers; `docs/ref/api.md` describes them, and a test compares the two.
 
+use super::backtest::{BacktestBody, BacktestDto, backtest};
 use super::calibration::{CalibrationDto, CalibrationQuery};
 use super::check;
 use super::clip::clip;
@@ -11,6 +12,7 @@ use super::guard::{Guard, guard};
 use super::login::{login, logout, me};
 use super::openapi::{self, Described, Doc};
 use super::page;
+use super::preview::{PreviewBody, PreviewDto, preview};
 use super::problem::Problem;
 use super::serve::Shared;
 use super::sinks;
@@ -69,6 +71,7 @@ fn routes() -> Routes {
         .get("/api/cameras/{name}/latest.jpg", latest, of("The newest picture").query::<PictureQuery>().media("image/jpeg"))
         .get("/api/cameras/{name}/scores", scores, of("Score timeline").query::<ScoresQuery>().json::<ScoresDto>())
         .get("/api/cameras/{name}/calibration", calibration, of("What can be promised of a detector").query::<CalibrationQuery>().json::<CalibrationDto>().errors(&[409]))
+        .post("/api/cameras/{name}/backtest", backtest, of("What other settings would have done").body::<BacktestBody>().json::<BacktestDto>().errors(&[409]))
         .post("/api/cameras/{name}/learn", learn, of("Learning again has begun").query::<LearnQuery>().status(202).json::<CameraDto>().errors(&[409]))
         .post("/api/cameras/{name}/detect", detect, of("The camera, which now opens events or does not").body::<DetectBody>().json::<CameraDto>())
         .get("/api/events", events, of("Events, newest first").query::<EventsQuery>().json::<EventsDto>())
@@ -78,6 +81,7 @@ fn routes() -> Routes {
         .get("/api/events/{id}/similar.jpg", why::similar, of("A moment of normal life that was like the event, small").query::<SimilarQuery>().media("image/jpeg"))
         .get("/api/events/{id}/clip.mp4", clip, of("The event's clip, whole or in ranges").media("video/mp4").errors(&[416]))
         .post("/api/events/{id}/review", review, of("The event with its review").body::<ReviewBody>().json::<EventDto>())
+        .post("/api/events/{id}/review/preview", preview, of("What a review would change").body::<PreviewBody>().json::<PreviewDto>().errors(&[409]))
         .get("/api/stream", stream, of("Server-sent events").media("text/event-stream").errors(&[400, 503]))
         .get("/api/sinks", sinks::sinks, of("Where alerts are delivered").json::<Vec<sinks::SinkStatus>>())
         .get("/api/sinks/{name}/dead", sinks::dead, of("What a sink would not take").json::<Vec<sinks::DeadLetterDto>>())
@@ -179,7 +183,7 @@ async fn camera(State(api): Api, Path(name): Path<String>) -> Result<Json<Camera
     Ok(Json(CameraDto::from(&status(&api, &name)?)))
 }
 
-fn status(api: &Shared, name: &str) -> Result<CameraStatus, Problem> {
+pub(super) fn status(api: &Shared, name: &str) -> Result<CameraStatus, Problem> {
     api.parts.cameras.get(name).ok_or_else(|| Problem::no_camera(name))
 }
 
@@ -245,7 +249,10 @@ async fn scores(
 }
 
 /// The detector of that name, or the camera's first one that opens events.
-fn detector<'a>(status: &'a CameraStatus, name: Option<&str>) -> Result<&'a DetectorStatus, LearnRefused> {
+pub(super) fn detector<'a>(
+    status: &'a CameraStatus,
+    name: Option<&str>,
+) -> Result<&'a DetectorStatus, LearnRefused> {
     let wanted = |d: &&DetectorStatus| name.map_or(d.alerts, |name| *d.name == *name);
     status.detectors.iter().find(wanted).ok_or(LearnRefused::NoSuchDetector)
 }

@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) secure: bool,
     /// Places for clients of the stream.
     pub(super) streams: Arc<Semaphore>,
+    /// Held by the one backtest that is at work.
+    pub(super) trials: Arc<Semaphore>,
 }
 
 /// Why the server cannot start.
@@ -109,7 +111,8 @@ pub fn serve(http: &Http, parts: Parts) -> Result<ServerHandle, ServeError> {
     let (stop, stopping) = watch::channel(false);
     let (metrics, patience) = (parts.metrics.clone(), parts.patience);
     let streams = Arc::new(Semaphore::new(STREAMS));
-    let shared = Arc::new(Shared { parts, stopping: stopping.clone(), secure: tls.is_some(), streams });
+    let (secure, trials) = (tls.is_some(), Arc::new(Semaphore::new(1)));
+    let shared = Arc::new(Shared { parts, stopping: stopping.clone(), secure, streams, trials });
     let router = routes::router(shared, Guard::new(addr, &http.hosts));
     let task = runtime.spawn(Door { listener, tls, router, metrics, patience, stopping }.keep());
     Ok(ServerHandle { addr, stop, running: Some((runtime, task)) })

@@ -1,9 +1,10 @@
-//! The command line: run | check | learn | score | eval | models | user.
+//! The command line: run | check | learn | score | eval | backtest | models | user.
 //!
 //! A subcommand is a file here with `pub struct Args` and `pub fn run(&Args) -> anyhow::Result<ExitCode>`,
 //! a line in [`Command`] and a line in [`dispatch`]. Output goes through [`out`], so that a reader who has
 //! read enough (`| head`) ends the program quietly; errors are returned and printed once, here.
 
+mod backtest;
 mod check;
 mod draw;
 mod eval;
@@ -53,6 +54,7 @@ const AFTER_HELP: &str = "\
 Examples:
   sigmawatch run --config config.toml      watch the cameras of a configuration
   sigmawatch check --config config.toml    say everything that is wrong with a configuration
+  sigmawatch backtest --camera gate        say which alarms other settings would have raised
   sigmawatch models describe gate.onnx     say what a model takes, gives and was learned from
 
 Exit codes:
@@ -70,6 +72,7 @@ enum Command {
     Learn(learn::Args),
     Score(score::Args),
     Eval(eval::Args),
+    Backtest(backtest::Args),
     Models(models::Args),
     User(user::Args),
 }
@@ -81,6 +84,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Learn(args) => learn::run(args),
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Backtest(args) => backtest::run(args),
         Command::Models(args) => models::run(args),
         Command::User(args) => user::run(args),
     }

@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     init_onnxruntime()?;
     let session = Session::load(&args.model)?;
     let spec = session.manifest().scorer(session.model())?.clone();
-    let (extractor, stride) = extractor_of(&spec, args)?;
+    let (extractor, stride) = extractor_of(&args.model, &spec, args.extractor.as_deref(), args.provider)?;
     session.manifest().check_learned_from(session.model(), extractor.manifest())?;
     let mut scorer = OnnxScorer::new(session)?;
     let threshold = Threshold::of(&spec.calibration, args.k);
@@ -124,14 +124,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The extractor that the scorer was learned from, and the stride of its segments.
-fn extractor_of(spec: &ScorerSpec, args: &Args) -> Result<(ExtractorModel, usize)> {
-    let model = args.model.display();
+/// The extractor that the scorer `model` was learned from (`file`, where it is not the built-in one), and the stride of
+/// its segments.
+pub fn extractor_of(
+    model: &Path,
+    spec: &ScorerSpec,
+    file: Option<&Path>,
+    provider: Provider,
+) -> Result<(ExtractorModel, usize)> {
+    let model = model.display();
     let Some(sampling) = &spec.sampling else {
         bail!("{model}: does not say how its segments were taken (learn again with this version)");
     };
-    let extractor = match (&args.extractor, spec.extractor.split_once(' ')) {
-        (Some(file), _) => config::Extractor::File(file.clone()),
+    let extractor = match (file, spec.extractor.split_once(' ')) {
+        (Some(file), _) => config::Extractor::File(file.to_owned()),
         (None, Some(("v1", _))) => config::Extractor::V1 {
             width: sampling.frame.width,
             height: sampling.frame.height,
@@ -140,7 +146,7 @@ fn extractor_of(spec: &ScorerSpec, args: &Args) -> Result<(ExtractorModel, usize
         },
         (None, _) => bail!("{model}: was learned from {:?} (name that file as --extractor)", spec.extractor),
     };
-    Ok((ExtractorModel::prepare_on(args.provider, &extractor)?, sampling.stride))
+    Ok((ExtractorModel::prepare_on(provider, &extractor)?, sampling.stride))
 }
 
 fn lines<'a>(

@@ -1,14 +1,14 @@
 //! The board: the newest truth about every camera and detector, written by the stages and read by the API.
 
 use crate::api::{
-    CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
+    CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, Judging, LearnRefused, LearningState,
     LearningStatus, LinkState, Places,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Schedule;
 use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
-use crate::threshold::{Outlook, Threshold};
+use crate::threshold::{Normal, Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;
@@ -49,6 +49,7 @@ pub struct Post {
     pub method: String,
     /// Opens events.
     pub alerts: bool,
+    pub judging: Judging,
     pub origin: Origin,
 }
 
@@ -96,6 +97,8 @@ pub struct Watch {
     pub training: bool,
     pub threshold: Option<Threshold>,
     pub outlook: Option<Arc<Outlook>>,
+    /// What it was found from.
+    pub normal: Option<Arc<Normal>>,
     pub last_score: Option<f32>,
     pub probability: Option<f64>,
     pub grid: Option<Grid>,
@@ -157,6 +160,7 @@ impl Watch {
             training: false,
             threshold: None,
             outlook: None,
+            normal: None,
             last_score: None,
             probability: None,
             grid: None,
@@ -282,8 +286,10 @@ impl Board {
                         Origin::Fused => slowest(&found),
                         _ => watch.learning.clone(),
                     },
+                    judging: post.judging.clone(),
                     threshold: watch.threshold,
                     outlook: watch.outlook.clone(),
+                    normal: watch.normal.clone(),
                     last_score: watch.last_score,
                     probability: watch.probability,
                     grid: watch.grid,
@@ -384,6 +390,8 @@ impl Cameras for Board {
 mod tests {
     use super::*;
     use crate::base::SimClock;
+    use crate::config::Baseline;
+    use crate::threshold::{DayParts, Rule};
 
     fn gate(clock: &Arc<SimClock>, learn: Sender<usize>, origins: Vec<Origin>) -> Board {
         let post = |(i, origin): (usize, Origin)| Post {
@@ -391,6 +399,11 @@ mod tests {
             name: ["motion", "scene", "fused"][i].into(),
             method: "toy".into(),
             alerts: true,
+            judging: Judging {
+                rule: Rule::default(),
+                hysteresis: 0.0,
+                day: DayParts::new(Baseline::One, TimeZone::UTC),
+            },
             origin,
         };
         let cameras = vec![Listed {

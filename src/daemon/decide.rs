@@ -10,11 +10,11 @@ use super::clips::ClipDesk;
 use super::drawing::Drawing;
 use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
-use super::life::{Life, incident};
+use super::life::Life;
 use super::pulse::Pulse;
 use super::scoring::{Arming, Scored};
 use super::why::{Evidence, Looks, Witness, middle};
-use crate::alert::{Change, Event, ModelRef, Observation, Report, Tracker};
+use crate::alert::{Change, Event, ModelRef, Observation, Report, Tracker, incident};
 use crate::api::{Bus, DetectState, LearningState, announce_event};
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::FUSED;
@@ -360,8 +360,11 @@ impl Desk {
             },
             None => vec![],
         };
-        let outlook = self.seats[detector].life.look(&incidents);
-        self.board.of(detector, |watch| watch.outlook = Some(Arc::new(outlook)));
+        let life = &mut self.seats[detector].life;
+        let (outlook, normal) = (life.look(&incidents), life.normal());
+        self.board.of(detector, |watch| {
+            (watch.outlook, watch.normal) = (Some(Arc::new(outlook)), Some(normal));
+        });
     }
 
     /// When something happened to a detector that is no normal life, since `begins`; seconds since 1970.

@@ -1,36 +1,28 @@
 //! What a detector's normal life has been like, and the limit that keeps its budget of false alarms.
 
 use super::scoring::Arming;
-use crate::alert::{Event, Label, ModelRef, Severity};
+use crate::alert::ModelRef;
 use crate::base::Timestamp;
 use crate::config::Budget;
 use crate::segment::Segment;
 use crate::store::{LifeLog, StoreError};
-use crate::threshold::{Block, Blocking, DayParts, Outlook, Rhythm, Rule, Threshold, block_seconds, outside};
+use crate::threshold::{Blocking, DayParts, Look, Normal, Outlook, Rhythm, Rule, Threshold, block_seconds};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The limit is found anew after so many blocks at most, ...
 const EVERY: usize = 10;
 /// ... from the newest time of this length, seconds: four weeks, of which three promise one alarm a week.
 const REMEMBERED: f64 = 28.0 * 86_400.0;
-/// What was seen while learning says nothing more once so many times as much was watched: it was scored by models that
-/// had learned from less.
-const OUTGROWN: usize = 4;
-
 /// A detector's normal life. Its blocks are of one model, and go on over restarts.
 pub struct Life {
-    rule: Rule,
     /// Frames between the starts of segments.
     stride: usize,
-    budget: Option<Budget>,
-    day: DayParts,
     file: PathBuf,
     model: Option<ModelRef>,
-    /// Of the model's calibration; their clock is their own.
-    learned: Vec<Block>,
-    /// Of what was watched since, oldest first; seconds since 1970.
-    watched: Vec<Block>,
+    /// Also others look at it, as it was when the limit was found.
+    normal: Arc<Normal>,
     blocking: Blocking,
     /// Run, presentation time and arrival of the newest segment, seconds.
     last: Option<(u64, f64, f64)>,
@@ -45,14 +37,10 @@ pub struct Life {
 impl Life {
     pub fn new(rule: Rule, stride: usize, budget: Option<Budget>, day: DayParts, file: PathBuf) -> Self {
         Self {
-            rule,
             stride,
-            budget,
-            day,
             file,
             model: None,
-            learned: vec![],
-            watched: vec![],
+            normal: Arc::new(Normal { rule, budget, day, learned: vec![], watched: vec![] }),
             blocking: Blocking::new(rule),
             last: None,
             log: None,
@@ -71,27 +59,26 @@ impl Life {
             return Ok(false);
         }
         let course = by.and_then(|by| by.course.as_ref());
-        self.learned = course.map_or(vec![], |course| course.blocks(self.rule, self.stride));
+        let normal = Arc::make_mut(&mut self.normal);
+        let rule = normal.rule;
+        normal.learned = course.map_or(vec![], |course| course.blocks(rule, self.stride));
+        normal.watched.clear();
         self.model = Some(model.clone());
-        (self.blocking, self.last) = (Blocking::new(self.rule), None);
+        (self.blocking, self.last) = (Blocking::new(rule), None);
         (self.limit, self.rhythm) = (None, None);
-        (self.watched, self.log, self.fresh) = (vec![], None, EVERY);
-        let Rule { open_n, open_m, close_after } = self.rule;
+        (self.log, self.fresh) = (None, EVERY);
+        let Rule { open_n, open_m, close_after } = rule;
         let what = format!("{} {open_n}/{open_m} {} s", model.sha256, close_after.as_secs_f64());
-        let (log, watched) = LifeLog::open(&self.file, &what, self.most())?;
-        (self.log, self.watched) = (Some(log), watched);
+        let (log, watched) = LifeLog::open(&self.file, &what, most(&rule))?;
+        self.log = Some(log);
+        Arc::make_mut(&mut self.normal).watched = watched;
         Ok(true)
     }
 
     /// The threshold in force at this time, where `plain` is mu + k sigma of what was learned from.
     pub fn threshold(&self, plain: Threshold, at: Timestamp) -> Threshold {
-        let asked = self.budget.zip(self.limit);
-        let Some(rhythm) = &self.rhythm else {
-            return asked.map_or(plain, |(budget, limit)| plain.keeping(budget, limit));
-        };
-        let usual = rhythm.usual(self.day.part(at.as_microsecond() as f64 / 1e6));
-        let about = plain.about(usual);
-        asked.map_or(about, |(budget, limit)| about.keeping(budget, usual.mu + usual.sigma * limit))
+        let at = at.as_microsecond() as f64 / 1e6;
+        self.normal.threshold(self.rhythm.as_ref(), self.limit, plain, at)
     }
 
     /// Takes a score, in order.
@@ -107,67 +94,42 @@ impl Life {
         };
         self.last = Some((segment.run, pts, wall));
         let Some(block) = self.blocking.push(wall, passed, score) else { return Ok(()) };
-        if self.watched.len() >= self.most() {
-            self.watched.remove(0);
+        let normal = Arc::make_mut(&mut self.normal);
+        if normal.watched.len() >= most(&normal.rule) {
+            normal.watched.remove(0);
         }
-        self.watched.push(block);
+        normal.watched.push(block);
         self.fresh += 1;
         self.log.as_ref().map_or(Ok(()), |log| log.append(&block))
     }
 
     /// Enough is new for another limit: while little is known, each block tells much.
     pub fn is_due(&self) -> bool {
-        self.fresh >= EVERY.min(1 + (self.learned.len() + self.watched.len()) / EVERY)
+        self.fresh >= EVERY.min(1 + (self.normal.learned.len() + self.normal.watched.len()) / EVERY)
     }
 
     /// Since when blocks were watched, seconds since 1970.
     pub fn begins(&self) -> Option<f64> {
-        self.watched.first().map(|block| block.from)
+        self.normal.begins()
     }
 
     /// Finds the limit anew; `incidents` are no normal life.
     pub fn look(&mut self, incidents: &[Range<f64>]) -> Outlook {
         self.fresh = 0;
-        let mut blocks = outside(&self.watched, incidents, self.rule.close_after.as_secs_f64());
-        self.rhythm = Rhythm::of(&blocks, block_seconds(&self.rule), &self.day);
-        if let Some((rhythm, now)) = self.rhythm.clone().zip(self.watched.last()) {
-            // What was learned from has no time of day, and is outgrown by days of watching.
-            let outlook = Outlook::of(&rhythm.level(&blocks, &self.day), &self.rule, self.budget);
-            self.limit = outlook.asked.map(|point| point.limit);
-            let usual = rhythm.usual(self.day.part(now.to));
-            return outlook.in_scores(rhythm, usual);
-        }
-        if blocks.len() < OUTGROWN * self.learned.len() {
-            blocks = self.learned.iter().copied().chain(blocks).collect();
-        }
-        let outlook = Outlook::of(&blocks, &self.rule, self.budget);
-        self.limit = outlook.asked.map(|point| point.limit);
+        let Look { outlook, limit } = self.normal.look(incidents);
+        (self.limit, self.rhythm) = (limit, outlook.rhythm.clone());
         outlook
     }
 
-    /// Blocks that are remembered.
-    fn most(&self) -> usize {
-        (REMEMBERED / block_seconds(&self.rule)) as usize
+    /// All of it as it is now.
+    pub fn normal(&self) -> Arc<Normal> {
+        self.normal.clone()
     }
 }
 
-/// The time of an event that is no normal life.
-///
-/// An alarm that the limit lets through by chance is rarely far above it; leaving such ones out would lower the limit,
-/// and let more of them through, without end. So an event of low severity counts as normal life, and one that is
-/// a hundred times rarer than what the limit lets through is taken for an incident, until somebody says what it was.
-pub fn incident(event: &Event) -> Option<Range<f64>> {
-    let seconds = |t: Timestamp| t.as_microsecond() as f64 / 1e6;
-    let label = event.review.as_ref().and_then(|review| review.label);
-    is_incident(label, event.severity).then(|| seconds(event.start_time)..seconds(event.last_time))
-}
-
-fn is_incident(label: Option<Label>, severity: Severity) -> bool {
-    match label {
-        Some(Label::TrueAlarm) => true,
-        Some(Label::FalseAlarm) => false,
-        Some(Label::Unsure) | None => severity > Severity::Low,
-    }
+/// Blocks that are remembered.
+fn most(rule: &Rule) -> usize {
+    (REMEMBERED / block_seconds(rule)) as usize
 }
 
 #[cfg(test)]
@@ -303,19 +265,6 @@ mod tests {
             again.arm(&model("a"), None).expect("armed");
             again.look(&[]);
             assert!((limit(&again, 3) - night).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn what_somebody_said_goes_before_what_it_looked_like() {
-        for (label, severity, incident) in [
-            (None, Severity::Low, false),
-            (None, Severity::Medium, true),
-            (Some(Label::Unsure), Severity::High, true),
-            (Some(Label::FalseAlarm), Severity::High, false),
-            (Some(Label::TrueAlarm), Severity::Low, true),
-        ] {
-            assert_eq!(is_incident(label, severity), incident, "{label:?}, {severity:?}");
         }
     }
 

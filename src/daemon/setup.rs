@@ -9,6 +9,7 @@ use super::life::Life;
 use super::plan::{Feed, Fused, Plan, Single};
 use super::why::Looks;
 use crate::alert::{Quieting, Tracker, Zone};
+use crate::api::Judging;
 use crate::base::{CameraName, DetectorName};
 use crate::config;
 use crate::infer::Covers;
@@ -166,6 +167,15 @@ pub fn fusings(plan: &Plan) -> Vec<Fusing> {
     plan.fused.iter().enumerate().map(fusing).collect()
 }
 
+/// What makes alerts of a detector's scores; a fused verdict's is its first member's.
+fn threshold_of(plan: &Plan, detector: usize) -> &config::Threshold {
+    let single = match detector.checked_sub(plan.singles.len()) {
+        Some(fused) => plan.fused[fused].members[0],
+        None => detector,
+    };
+    &plan.singles[single].config.threshold
+}
+
 /// Every detector as the board lists it.
 pub fn posts(plan: &Plan) -> Vec<Post> {
     let post = |detector: usize| {
@@ -187,7 +197,13 @@ pub fn posts(plan: &Plan) -> Vec<Post> {
                 (fused.camera, names.collect::<Vec<_>>().join(" and "), true, Origin::Fused)
             }
         };
-        Post { camera, name: plan.name(detector).1, method, alerts, origin }
+        let threshold = threshold_of(plan, detector);
+        let judging = Judging {
+            rule: rule(threshold),
+            hysteresis: threshold.hysteresis,
+            day: DayParts::new(threshold.baseline, plan.timezone.clone()),
+        };
+        Post { camera, name: plan.name(detector).1, method, alerts, judging, origin }
     };
     (0..plan.detectors()).map(post).collect()
 }

@@ -181,6 +181,16 @@ impl Store {
         Ok(())
     }
 
+    /// The time that a detector's scores are of, to the minute; `None` where none are kept.
+    pub fn score_span(
+        &self,
+        camera: &str,
+        detector: &str,
+    ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        let at = |us: i64| Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(self.extent(camera, detector)?.map(|(_, first, last)| (at(first), at(last))))
+    }
+
     /// A detector's number, and moments between which all its scores are; `None` where it has none.
     fn extent(&self, camera: &str, detector: &str) -> Result<Option<(i64, i64, i64)>, StoreError> {
         self.database.read(|c| {

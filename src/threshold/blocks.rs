@@ -81,7 +81,11 @@ impl Blocking {
         }
         let score = if score.is_finite() { score } else { f32::NEG_INFINITY };
         self.window.push_back(score);
-        self.level = self.level.max(self.opens_below().min(score));
+        // Few change the level; the others need not be ranked.
+        let above = |score: &&f32| **score > self.level;
+        if score > self.level && self.window.iter().filter(above).count() >= self.rule.open_n {
+            self.level = self.level.max(self.opens_below().min(score));
+        }
         self.peak = self.peak.max(score);
         // What sums of fractions leave over is no time.
         if self.seen < self.seconds - 1e-6 {

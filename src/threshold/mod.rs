@@ -1,17 +1,21 @@
 //! Score -> Verdict: is a score above the limit, for how many segments, how unlikely is it, and how often.
 
 mod alarms;
+mod backtest;
 mod blocks;
 mod budget;
 mod debounce;
 mod fusion;
+mod normal;
 mod rhythm;
 mod tail;
 
+pub use backtest::{Alarm, History, Known, Row, Setting, Trial, Wish, any_overlaps};
 pub use blocks::{Block, Blocking, Course, block_seconds, blocks, outside};
 pub use budget::{Outlook, Point, Promise, Recurrence};
 pub use debounce::{Debounce, Rule, Step};
 pub use fusion::fuse;
+pub use normal::{Look, Normal};
 pub use rhythm::{DayParts, Rhythm, Usual};
 pub use tail::{Tail, deviations};
 
@@ -66,14 +70,19 @@ impl Threshold {
     /// The same with hysteresis: an open event goes on while scores are above a second limit that lies lower by this share
     /// of the way from the limit to mu.
     pub fn judge_from(&self, score: f32, hysteresis: f64) -> Verdict {
-        let limit = self.limit();
-        let lower = limit - hysteresis * (limit - self.mu).max(0.0);
+        let (limit, lower) = (self.limit(), self.lower(hysteresis));
         match f64::from(score) {
             score if !score.is_finite() || !limit.is_finite() => Verdict::Invalid,
             score if score > limit => Verdict::Unusual,
             score if score > lower => Verdict::Lingering,
             _ => Verdict::Normal,
         }
+    }
+
+    /// The second limit of a hysteresis.
+    pub fn lower(&self, hysteresis: f64) -> f64 {
+        let limit = self.limit();
+        limit - hysteresis * (limit - self.mu).max(0.0)
     }
 
     /// The same k above what is usual at some time of the day.

@@ -2,17 +2,17 @@
 
 use sigmawatch::access::Access;
 use sigmawatch::api::{
-    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState, Parts, ServerHandle, serve,
+    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, Judging, LearnRefused,
+    LearningState, LearningStatus, LinkState, Parts, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
-use sigmawatch::config::{Http, User};
+use sigmawatch::config::{Baseline, Http, User};
 use sigmawatch::frame::{Picture, StreamInfo};
 use sigmawatch::infer::{Covers, Grid};
 use sigmawatch::sink::{self, Posts};
 use sigmawatch::store::Store;
 use sigmawatch::telemetry::Metrics;
-use sigmawatch::threshold::Threshold;
+use sigmawatch::threshold::{DayParts, Rule, Threshold};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -130,7 +130,13 @@ pub fn detector(name: &str, state: LearningState) -> DetectorStatus {
             learned_at: None,
         },
         threshold: armed.then_some(Threshold::plain(1.0, 0.5, 3.0)),
+        judging: Judging {
+            rule: Rule::default(),
+            hysteresis: 0.0,
+            day: DayParts::new(Baseline::One, jiff::tz::TimeZone::UTC),
+        },
         outlook: None,
+        normal: None,
         last_score: armed.then_some(1.25),
         probability: armed.then_some(0.3),
         grid: armed.then_some(Grid { rows: 2, cols: 3 }),

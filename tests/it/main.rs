@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod api;
+mod backtest;
 mod browser;
 mod clips;
 mod config;
@@ -26,6 +27,7 @@ mod page;
 mod page_clips;
 mod page_desk;
 mod page_views;
+mod preview;
 mod program;
 mod python;
 mod provider;
