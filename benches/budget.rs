@@ -36,7 +36,7 @@ const ABOUT: f64 = 2.0;
 /// Asked of the plaza after learning alone, and after half of what follows was watched.
 const ASKED: [&str; 5] = ["12/hour", "6/hour", "3/hour", "1/hour", "6/day"];
 /// Clips of Ped2 are held out in so many groups of neighbours.
-const FOLDS: usize = 4;
+const FOLDS: usize = 8;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -91,12 +91,10 @@ fn a_camera_gives_the_files_frames_over_tcp_and_udp() {
         let config = config::Gst { transport, ..camera(server.url()) };
         let mut stream = open(config, &FAST).expect("it opens");
         let frames = take(stream.as_mut(), usize::MAX).expect("frames to the end");
-        // The server's goodbye may overtake its last picture.
-        assert!(
-            (expected.len() - 2..=expected.len()).contains(&frames.len()),
-            "{} {transport:?}",
-            frames.len()
-        );
+        // The server's goodbye may overtake its last picture; over UDP it comes by a socket of its own, and on a busy machine
+        // overtakes all that still waits in the other.
+        let least = expected.len() - if transport == Transport::Udp { expected.len() / 4 } else { 2 };
+        assert!((least..=expected.len()).contains(&frames.len()), "{} {transport:?}", frames.len());
         for (i, (got, want)) in frames.iter().zip(&expected).enumerate() {
             assert!(got.pixels == want.pixels, "frame {i} over {transport:?} differs");
             assert_eq!(got.run, frames[0].run, "frame {i} over {transport:?} begins a run");
