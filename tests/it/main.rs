@@ -26,6 +26,7 @@ mod openapi;
 mod page;
 mod page_clips;
 mod page_desk;
+mod page_trials;
 mod page_views;
 mod preview;
 mod program;

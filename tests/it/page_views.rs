@@ -206,6 +206,10 @@ fn events_are_reviewed_by_keyboard_in_the_list_and_in_their_own_view() {
     browser.wait_for("document.querySelector('#note')?.value === 'a <b>fox</b> and t, f, u'");
     let pressed = "[...document.querySelectorAll('.labels [aria-pressed=true]')].map((b) => b.innerText)";
     assert!(browser.evaluate(pressed)[0].as_str().is_some_and(|text| text.contains("False alarm")));
+    // Once shows what it would change, again stores it.
+    browser.key("t");
+    browser.wait_for("!!document.querySelector('.preview')");
+    assert_eq!(review(2).expect("a review").label, Some(Label::FalseAlarm));
     browser.key("t");
     browser.wait_for("document.querySelector('.labels .true_alarm').ariaPressed === 'true'");
     assert_eq!(review(2).expect("a review").label, Some(Label::TrueAlarm));

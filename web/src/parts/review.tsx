@@ -1,22 +1,27 @@
-// Saying what an event was: three buttons, a note, and the same by keyboard.
+// Saying what an event was: three buttons that first show what it would change, a note, and the same by keyboard.
 import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "../api";
+import { useKeys } from "../hooks";
 import { alerts, merge, may } from "../state";
 import type { Incident, Label } from "../types";
 import { LABELS } from "./chip";
+import { PreviewView } from "./preview";
 import { Time } from "./time";
 import { complain, say } from "./toast";
+
+const refuse = (): void => say("viewers may not review events", true);
 
 /** Stores a review and gives the event with it; nothing where it failed, which is said. */
 export async function giveReview(event: Incident, label: Label | null, note: string): Promise<Incident | null> {
   if (!may("operator")) {
-    say("viewers may not review events", true);
+    refuse();
     return null;
   }
   try {
     const now = await api.review(event.id, label, note);
     alerts.update((all) => (all.some((e) => e.id === now.id) ? merge(all, [now]) : all));
-    say(label ? `${event.camera}: ${label.replace("_", " ")}` : `${event.camera}: noted`);
+    const what = label?.replace("_", " ") ?? (note ? "noted" : "not reviewed");
+    say(`${event.camera}: ${what}`);
     return now;
   } catch (failure) {
     complain(failure);
@@ -30,14 +35,37 @@ interface Props {
   onReview: (event: Incident) => void;
 }
 
+/** In an event's own view, where there is time to look at what a review does: once shows it, again stores it. */
 export function ReviewForm({ event, onReview }: Props) {
   const { review } = event;
   const [note, setNote] = useState(review?.note ?? "");
+  const [shown, show] = useState<Label | null>(null);
   useEffect(() => setNote(review?.note ?? ""), [event.id, review?.note]);
+  useEffect(() => show(null), [event.id]);
   const give = async (label: Label | null): Promise<void> => {
     const now = await giveReview(event, label, note);
+    if (!now) return;
+    show(null);
+    onReview(now);
+  };
+  const takeBack = async (): Promise<void> => {
+    const now = await giveReview(event, null, "");
     if (now) onReview(now);
   };
+  const choose = (label: Label): void => (label === shown ? void give(label) : show(label));
+  const step = (label: Label) => (): void => (may("operator") ? choose(label) : refuse());
+  const keys = { t: step("true_alarm"), f: step("false_alarm"), u: step("unsure") };
+  // A button or a link that has the focus keeps its own Enter.
+  const enter = (press: KeyboardEvent): void => {
+    const own = (press.target as HTMLElement).closest("a, button, summary, video");
+    if (own) (own as HTMLElement).click();
+    else if (shown) void give(shown);
+  };
+  const leave = ({ target }: KeyboardEvent): void =>
+    target instanceof HTMLTextAreaElement ? target.blur() : show(null);
+  // Before the view's own Escape, which goes back: a child's keys come first.
+  useKeys(shown ? { ...keys, Enter: enter, Escape: leave } : keys);
+  if (!may("operator")) return null;
   const changed = note !== (review?.note ?? "");
   return (
     <form
@@ -53,16 +81,18 @@ export function ReviewForm({ event, onReview }: Props) {
           <button
             key={label}
             type="button"
-            class={`label ${label}`}
+            class={`label ${label}${label === shown ? " shown" : ""}`}
             aria-pressed={review?.label === label}
+            aria-expanded={label === shown}
             aria-keyshortcuts={key}
-            onClick={() => void give(label)}
+            onClick={() => choose(label)}
           >
             {review?.label === label ? "● " : ""}
             {text} <kbd>{key}</kbd>
           </button>
         ))}
       </div>
+      {shown && <PreviewView event={event} label={shown} onSave={() => void give(shown)} onCancel={() => show(null)} />}
       <label class="field">
         <span class="caption">
           Note <kbd>n</kbd>
@@ -78,6 +108,11 @@ export function ReviewForm({ event, onReview }: Props) {
             reviewed <Time at={review.time} />
             {review.by ? ` by ${review.by}` : ""}
           </span>
+        )}
+        {review && (
+          <button type="button" class="quiet take-back" onClick={() => void takeBack()}>
+            Take it back
+          </button>
         )}
       </div>
     </form>

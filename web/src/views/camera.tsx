@@ -6,6 +6,7 @@ import { DASH, duration, made, number } from "../format";
 import { hours } from "../hours";
 import { useAsked, useKeys } from "../hooks";
 import { AlertRow } from "../parts/alert";
+import { BacktestView } from "../parts/backtest";
 import { CalibrationView } from "../parts/calibration";
 import { Chip } from "../parts/chip";
 import { Detect } from "../parts/detect";
@@ -91,6 +92,7 @@ function Shown({ sight }: { sight: { data: Camera; at: number } }) {
           {detector && <DetectorAbout camera={data} detector={detector} />}
         </div>
       </div>
+      {detector && may("operator") && <BacktestView key={detector.name} camera={data.name} detector={detector} />}
       <section aria-labelledby="newest-title">
         <h3 id="newest-title">Newest events</h3>
         <ol class="alerts grid">

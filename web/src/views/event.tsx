@@ -10,12 +10,12 @@ import { Clip } from "../parts/clip";
 import { Outlines } from "../parts/outlines";
 import { Overlay } from "../parts/overlay";
 import { QuietChip } from "../parts/quiet";
-import { ReviewForm, giveReview } from "../parts/review";
+import { ReviewForm } from "../parts/review";
 import { Time } from "../parts/time";
 import { WhyView } from "../parts/why";
 import { go, href } from "../router";
-import { cameras, leafed, may } from "../state";
-import type { Incident, Label } from "../types";
+import { cameras, leafed } from "../state";
+import type { Incident } from "../types";
 
 export function EventView({ id }: { id: string }) {
   const [asked, again] = useAsked(() => api.event(id), [id]);
@@ -37,14 +37,9 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
   const ids = useCell(leafed);
   const at = ids.indexOf(event.id);
   const [newer, older] = [at > 0 ? ids[at - 1] : undefined, at >= 0 ? ids[at + 1] : undefined];
-  const give = (label: Label): void =>
-    void giveReview(event, label, event.review?.note ?? "").then((now) => now && onReview(now));
   useKeys({
     j: () => older && go(href(["events", older])),
     k: () => newer && go(href(["events", newer])),
-    t: () => give("true_alarm"),
-    f: () => give("false_alarm"),
-    u: () => give("unsure"),
     n: () => document.getElementById("note")?.focus(),
     m: () => setMap((on) => !on),
     Escape: ({ target }) =>
@@ -100,7 +95,7 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
           {event.clip && <Clip event={event} map={map} />}
         </div>
         <div class="about">
-          {may("operator") && <ReviewForm event={event} onReview={onReview} />}
+          <ReviewForm event={event} onReview={onReview} />
           <WhyView event={event} />
           <p>
             <a href={aroundOf(event)}>On the timeline</a>

@@ -4,7 +4,8 @@ import { useEffect, useRef } from "preact/hooks";
 const KEYS: [string, string][] = [
   ["j, k", "next and previous event"],
   ["Enter", "open the event"],
-  ["t, f, u", "it was a true alarm, a false alarm, or one cannot say"],
+  ["t, f, u", "it was a true alarm, a false alarm, or one cannot say; in an event, once shows what that would change"],
+  ["again, or Enter", "in an event: store that review"],
   ["n", "write a note"],
   ["m", "show or hide the map of regions, or a camera's masks and zones"],
   ["p, comma, dot, b", "clip: play or pause, a frame back, a frame on, to the event's beginning"],
