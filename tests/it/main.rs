@@ -43,6 +43,7 @@ mod sinks;
 mod store;
 mod tidy;
 mod tls;
+mod unit;
 mod views;
 mod watching;
 mod why;
