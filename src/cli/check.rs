@@ -1,6 +1,7 @@
 //! `sigmawatch check`: every mistake of a configuration at once.
 
-use super::{BAD_CONFIG, out, out_json};
+use super::probe::{self, Probe};
+use super::{BAD_CONFIG, FAILURE, out, out_json};
 use crate::api::{self, ServeError};
 use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Provider, Scorer};
 use crate::features::ExtractorModel;
@@ -16,14 +17,16 @@ use std::process::ExitCode;
 ///
 /// Reads the configuration as the daemon would, and reports every mistake at once with file, line, key,
 /// allowed values and remedy. The models that it names are opened, to see that they are models and fit each
-/// other. Nothing is started and nothing is written.
+/// other. Nothing is started and nothing is written. With --probe it also connects to every camera, watches it for
+/// some seconds, and reports what it sends.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   sigmawatch check --config mine.toml
   sigmawatch check --config mine.toml --json | jq '.problems[].message'
+  sigmawatch check --config mine.toml --probe
 
-Exit codes: 0 good (perhaps with warnings), 78 bad.")]
+Exit codes: 0 good (perhaps with warnings), 1 a camera cannot be watched (--probe), 78 bad.")]
 pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "config.toml")]
@@ -31,6 +34,9 @@ pub struct Args {
     /// Answer in JSON: {ok, problems, warnings, config}, the configuration without its secrets
     #[arg(long)]
     json: bool,
+    /// Connect to each camera too, and say what it sends and what is wrong; JSON: `probes`
+    #[arg(long)]
+    probe: bool,
 }
 
 /// # Errors
@@ -40,9 +46,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.json {
         return match loaded {
             Ok(good) => {
+                let probes = args.probe.then(|| probe::all(&good.config, |_| ()));
+                let ok = probes.iter().flatten().all(Probe::is_good);
                 let config = good.config.redacted();
-                out_json(&json!({"ok": true, "problems": [], "warnings": good.warnings, "config": config}))?;
-                Ok(ExitCode::SUCCESS)
+                let mut answer =
+                    json!({"ok": ok, "problems": [], "warnings": good.warnings, "config": config});
+                if let Some(probes) = probes {
+                    answer["probes"] = serde_json::to_value(probes)?;
+                }
+                out_json(&answer)?;
+                Ok(code(ok))
             }
             Err(bad) => {
                 out_json(&json!({"ok": false, "problems": bad.problems, "warnings": bad.warnings}))?;
@@ -61,13 +74,27 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let (count, names) = (cameras.len(), cameras.join(", "));
             let noun = if count == 1 { "camera" } else { "cameras" };
             out(format!("{}: good, {count} {noun} ({names})", args.config.display()))?;
-            Ok(ExitCode::SUCCESS)
+            let mut said = Ok(());
+            let probes = match args.probe {
+                true => probe::all(&good.config, |probe| {
+                    if said.is_ok() {
+                        said = out(probe);
+                    }
+                }),
+                false => vec![],
+            };
+            said?;
+            Ok(code(probes.iter().all(Probe::is_good)))
         }
         Err(bad) => {
             warn(&bad.warnings);
             Err(bad.into())
         }
     }
+}
+
+fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
 }
 
 /// Reads a configuration, and opens the models that it names.

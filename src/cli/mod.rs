@@ -12,6 +12,7 @@ mod labelled;
 mod learn;
 mod recordings;
 mod models;
+mod probe;
 mod reviewed;
 mod run;
 mod score;

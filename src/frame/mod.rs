@@ -150,6 +150,11 @@ pub trait Stream: Send {
     fn packets(&self) -> Option<Arc<PacketRing>>;
     /// Frames lost so far because nobody took them in time; each loss begins a new run.
     fn dropped(&self) -> u64;
+    /// Whether the camera has told the time of its own clock yet, in RTCP sender reports (RFC 3550, 6.4.1); `None`
+    /// where a source cannot.
+    fn tells_time(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// Why a camera gives no frames; says the cause and the remedy, never a password.

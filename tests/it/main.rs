@@ -29,6 +29,7 @@ mod page_desk;
 mod page_trials;
 mod page_views;
 mod preview;
+mod probe;
 mod program;
 mod python;
 mod provider;

@@ -36,6 +36,8 @@ pub(super) struct Shared {
     info: Mutex<StreamInfo>,
     pub dropped: AtomicU64,
     pub closing: AtomicBool,
+    /// Set where the source speaks RTP: whether the sender has told its clock.
+    tells_time: OnceLock<Arc<AtomicBool>>,
 }
 
 /// A playing pipeline.
@@ -74,9 +76,13 @@ impl GstStream {
             info: Mutex::default(),
             dropped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            tells_time: OnceLock::new(),
         });
         if let Some(source) = source {
             set_source(&source, config);
+            if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
+                watch_clock(&source, Arc::clone(shared.tells_time.get_or_init(Arc::default)));
+            }
         }
         watch_decoders(&pipeline, &shared, &clock);
         let (send, lane) = lane(views.len());
@@ -217,6 +223,10 @@ impl Stream for GstStream {
     fn dropped(&self) -> u64 {
         self.shared.dropped.load(Relaxed)
     }
+
+    fn tells_time(&self) -> Option<bool> {
+        self.shared.tells_time.get().map(|told| told.load(Relaxed))
+    }
 }
 
 impl Drop for GstStream {
@@ -274,6 +284,19 @@ fn set_source(source: &gst::Element, config: &config::Gst) {
             Some((media.as_deref() == Some("video")).to_value())
         });
     }
+}
+
+/// Sets `told` as soon as the camera sends RTCP.
+fn watch_clock(source: &gst::Element, told: Arc<AtomicBool>) {
+    source.connect("new-manager", false, move |args| {
+        let manager = args.get(1)?.get::<gst::Element>().ok()?;
+        let told = Arc::clone(&told);
+        manager.connect("on-ssrc-active", false, move |_| {
+            told.store(true, Relaxed);
+            None
+        });
+        None
+    });
 }
 
 /// The analysed picture: stretched on purpose, hence the pixel aspect ratio.
