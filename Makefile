@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test kills bench figures budget accuracy fmt lint install
+.PHONY: help setup web web-check run build test kills bench figures budget accuracy fmt lint install deb
 
 CONFIG ?= config.toml
 CARGO ?= cargo
@@ -95,3 +95,6 @@ install: ## Install what `make build` built, with systemd unit and configuration
 		config.toml > $(DESTDIR)$(ETC)/sigmawatch/config.toml
 	sed -e 's|/usr/local/bin|$(PREFIX)/bin|' -e 's|/etc/sigmawatch|$(ETC)/sigmawatch|' \
 		systemd/sigmawatch.service > $(DESTDIR)$(UNITS)/sigmawatch.service
+
+deb: build ## Make a Debian package of it (target/sigmawatch_VERSION_ARCHITECTURE.deb)
+	scripts/deb

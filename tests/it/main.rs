@@ -9,6 +9,7 @@ mod config;
 mod convert;
 mod crowd;
 mod daemon;
+mod deb;
 mod desk;
 mod detectors;
 mod docs;
