@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// Niceness of the learning process: watching comes first.
 const NICE: &str = "15";
+/// What the learning process sees of the environment.
+const KEPT: [&str; 8] =
+    ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "SIGMAWATCH_LOG"];
 
 /// What learning needs to know of a detector.
 pub struct Pupil {
@@ -187,6 +190,9 @@ impl Supervisor {
             .arg(&pupil.ring)
             .args(["--manifest", &manifest, "--stride", &pupil.stride.to_string(), "--out"])
             .arg(&candidate)
+            // The environment may hold cameras' passwords, and learning needs none.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| KEPT.iter().any(|kept| name == kept)))
             .env("SIGMAWATCH_ORT_LIB", &self.library)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -4,6 +4,7 @@ mod accuracy;
 mod api;
 mod backtest;
 mod browser;
+mod canary;
 mod clips;
 mod config;
 mod convert;

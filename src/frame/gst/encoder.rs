@@ -128,7 +128,7 @@ impl Work {
 
     /// Starts to encode pictures of a size.
     fn begin(&self, (width, height): (u32, u32)) -> Result<Running, String> {
-        gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
+        super::log::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
         let make = |kind: &str| {
             let made = gst::ElementFactory::make(kind).build();
             made.map_err(|_| {

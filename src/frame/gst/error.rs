@@ -6,6 +6,15 @@ use gstreamer as gst;
 
 /// Takes credentials out of a text: whatever stands before the `@` of a URL, and the password itself.
 pub(super) fn redact(text: &str, config: &config::Gst) -> String {
+    let out = without_userinfo(text);
+    match config.password.as_deref() {
+        Some(password) if !password.is_empty() => out.replace(password, "***"),
+        _ => out,
+    }
+}
+
+/// Takes out what stands before the `@` of URLs.
+pub(super) fn without_userinfo(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -21,10 +30,7 @@ pub(super) fn redact(text: &str, config: &config::Gst) -> String {
         };
     }
     out.push_str(rest);
-    match config.password.as_deref() {
-        Some(password) if !password.is_empty() => out.replace(password, "***"),
-        _ => out,
-    }
+    out
 }
 
 /// Says what an error on the bus means. `missing`: the plugin that GStreamer missed before it, if any;

@@ -4,6 +4,7 @@ mod compressed;
 mod description;
 mod encoder;
 mod error;
+mod log;
 mod mux;
 mod picture;
 mod preflight;
@@ -58,7 +59,8 @@ impl GstSource {
         pipelines: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
-        gstreamer::init().map_err(|e| SourceError {
+        log::keep_secret(config);
+        log::init().map_err(|e| SourceError {
             kind: SourceErrorKind::Setup,
             message: format!("GStreamer does not start: {e}"),
             remedy: "install libgstreamer1.0-0 and gstreamer1.0-plugins-base".into(),

@@ -34,7 +34,7 @@ pub fn mux(
     out: &Path,
     scratch: &Path,
 ) -> Result<(), String> {
-    gst::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
+    super::log::init().map_err(|e| format!("GStreamer does not start: {e}"))?;
     let parser = match format.codec {
         Codec::H264 => "h264parse",
         Codec::H265 => "h265parse",
