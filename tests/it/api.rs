@@ -96,9 +96,9 @@ fn every_documented_route_answers() {
     desk.store.put_event(&event(0)).expect("written");
     desk.store.put_snapshot(&event(0).id, &large(), b"small").expect("written");
     desk.store.put_similar(&event(0).id, &[Some(b"similar")]).expect("written");
-    // A minute of scores up to now, to be tried with other settings.
-    let ago = |seconds| Timestamp::now().checked_sub(Duration::from_secs(seconds)).expect("in range");
-    desk.store.put_scores(&(1..60).rev().map(|s| row(ago(s))).collect::<Vec<_>>()).expect("written");
+    // A minute of scores, to be tried with other settings.
+    let at = |second| Timestamp::from_second(second).expect("in range");
+    desk.store.put_scores(&(1000..1060).map(|second| row(at(second))).collect::<Vec<_>>()).expect("written");
     for route in documented_routes() {
         let (method, path) = route.split_once(' ').expect("method and path");
         if ["/api/stream", "/api/login", "/api/events/{id}/clip.mp4"].contains(&path) {
@@ -110,7 +110,9 @@ fn every_documented_route_answers() {
         let path =
             path.replace("{name}", "gate").replace("{id}", &event(0).id).replace("{file}", &script(&desk));
         let response = match method {
-            "POST" if path.ends_with("/backtest") => send(&desk, &path, &json!({})),
+            "POST" if path.ends_with("/backtest") => {
+                send(&desk, &path, &json!({"after": at(1000), "before": at(1100)}))
+            }
             "POST" if path.ends_with("/review") || path.ends_with("/preview") => {
                 send(&desk, &path, &json!({"label": "unsure"}))
             }

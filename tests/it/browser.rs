@@ -77,6 +77,10 @@ impl Browser {
                 return message["result"].clone();
             }
             let kind = message["method"].as_str().unwrap_or_default();
+            // Advice on how to draw faster is no complaint.
+            if message["params"]["entry"]["source"] == "rendering" {
+                continue;
+            }
             if kind == "Runtime.exceptionThrown" || kind == "Log.entryAdded" {
                 self.complaints.push(message["params"].to_string());
             }
@@ -101,6 +105,21 @@ impl Browser {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Acts until a JavaScript expression is true, again every two seconds: a view that is there may not listen yet.
+    pub fn act_until(&mut self, mut act: impl FnMut(&mut Self), condition: &str) {
+        for _ in 0..15 {
+            act(self);
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(2) {
+                if self.evaluate(condition) == true {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        self.wait_for(condition);
     }
 
     /// Presses a key, such as `j`, `?`, `Enter` or `ArrowLeft`.

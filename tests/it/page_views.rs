@@ -379,8 +379,8 @@ fn people_sign_in_see_what_their_role_allows_and_sign_out() {
     // A viewer looks, and changes nothing.
     browser.visit(&format!("#/events/{}", event(0).id));
     browser.wait_for("document.querySelector('#event')?.innerText.includes('Threshold in force')");
-    browser.key("f");
-    browser.wait_for("document.querySelector('.toast.bad')?.innerText.includes('viewers may not review')");
+    let refused = "document.querySelector('.toast.bad')?.innerText.includes('viewers may not review')";
+    browser.act_until(|browser| browser.key("f"), refused);
     assert_eq!(browser.evaluate("document.querySelectorAll('.review').length"), 0);
     browser.visit("#/config");
     browser.wait_for("!!document.querySelector('#config')");
