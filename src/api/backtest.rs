@@ -1,14 +1,15 @@
 //! `POST /api/cameras/{name}/backtest`: the alarms that other settings would have raised, over the scores that are kept.
 
+use super::DetectorStatus;
 use super::problem::Problem;
 use super::routes::{Api, blocking, detector, status};
-use super::{DetectorStatus, Judging};
 use crate::alert::{Event, Label, incident};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::Budget;
 use crate::store::{EventFilter, Store, StoreError};
 use crate::threshold::{
-    DayParts, History, Known, Rhythm, Row, Rule, Threshold, Trial, Usual, Wish, block_seconds, outside,
+    DayParts, History, Judging, Known, Rhythm, Row, Rule, Threshold, Trial, Usual, Wish, block_seconds,
+    outside,
 };
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -34,8 +35,6 @@ const LONGEST_WINDOW: usize = 100;
 const USUAL_K: [f64; 5] = [2.0, 2.5, 3.0, 4.0, 5.0];
 const USUAL_BUDGETS: [Budget; 3] = [Budget::HOURLY, Budget::DAILY, Budget::WEEKLY];
 const USUAL_OPENINGS: [[usize; 2]; 2] = [[2, 3], [3, 5]];
-/// Events read from the store together.
-const EVENTS_AT_ONCE: usize = 500;
 /// What is usual at a time changes with the hour; local hours may begin at any quarter of one.
 const QUARTER_US: i64 = 900_000_000;
 
@@ -383,21 +382,10 @@ pub(super) fn events(
     (camera, detector): (&CameraName, &DetectorName),
     (after, before): (Timestamp, Timestamp),
 ) -> Result<Vec<Event>, StoreError> {
-    let mut filter = EventFilter {
-        cameras: vec![camera.clone()],
-        after: Some(after),
-        before: Some(before),
-        ..Default::default()
-    };
-    let mut found = vec![];
-    loop {
-        let page = store.events(&filter, EVENTS_AT_ONCE)?;
-        found.extend(page.events.into_iter().filter(|event| event.detector == *detector));
-        match page.next {
-            Some(next) => filter.cursor = Some(next),
-            None => return Ok(found),
-        }
-    }
+    let (cameras, after, before) = (vec![camera.clone()], Some(after), Some(before));
+    let mut found = store.all_events(EventFilter { cameras, after, before, ..Default::default() })?;
+    found.retain(|event| event.detector == *detector);
+    Ok(found)
 }
 
 /// From an event's beginning to its last moment above the threshold, microseconds since 1970.

@@ -34,7 +34,7 @@ use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
 use crate::store::{Store, StoreError};
-use crate::threshold::{DayParts, Normal, Outlook, Rule, Threshold};
+use crate::threshold::{Judging, Normal, Outlook, Threshold};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
@@ -162,16 +162,6 @@ pub struct DetectorStatus {
     pub regions: Vec<f32>,
     /// Id of the event that is open now.
     pub open_event: Option<String>,
-}
-
-/// How a detector's scores become alarms, beside its threshold: as configured.
-#[derive(Debug, Clone)]
-pub struct Judging {
-    pub rule: Rule,
-    /// As in [`Threshold::judge_from`].
-    pub hysteresis: f64,
-    /// Parts of the day that are told apart.
-    pub day: DayParts,
 }
 
 /// Where the camera's connection stands.

@@ -7,6 +7,7 @@ mod file;
 mod name;
 mod polygon;
 mod rate;
+mod schema;
 mod template;
 
 pub use backoff::Backoff;
@@ -18,4 +19,5 @@ pub use jiff::Timestamp;
 pub use name::{CameraName, DetectorName};
 pub use polygon::Polygon;
 pub use rate::{Per, Rate};
+pub(crate) use schema::inline_schema;
 pub use template::Template;

@@ -30,19 +30,7 @@ macro_rules! names {
             }
         }
 
-        impl schemars::JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" })
-            }
-        }
+        $crate::base::inline_schema!($name, { "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" });
 
         impl From<&str> for $name {
             fn from(name: &str) -> Self {

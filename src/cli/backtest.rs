@@ -2,14 +2,14 @@
 
 use super::recordings::{Machinery, find, progress_bar, take_all};
 use super::score::extractor_of;
-use super::{init_onnxruntime, out, out_json};
-use crate::api::{BacktestBody, Judging, Subject, Table, over_store};
+use super::{init_onnxruntime, named_camera, out, out_json};
+use crate::api::{BacktestBody, Subject, Table, over_store};
 use crate::base::{CameraName, DetectorName, SystemClock, Timestamp};
 use crate::config::{self, Budget, Config, FUSED, Fusion, Provider};
 use crate::infer::{self, Session};
 use crate::score::OnnxScorer;
 use crate::store::{Layout, Store};
-use crate::threshold::{DEFAULT_K, DayParts, History, Row, Rule, Threshold};
+use crate::threshold::{DEFAULT_K, DayParts, History, Judging, Row, Rule, Threshold};
 use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -124,10 +124,7 @@ fn in_force(
     camera: &str,
     detector: Option<&str>,
 ) -> Result<(CameraName, DetectorName, Subject)> {
-    let camera = config.cameras.iter().find(|c| *c.name == *camera).with_context(|| {
-        let names: Vec<&str> = config.cameras.iter().map(|c| &*c.name).collect();
-        format!("{}: there is no camera {camera} (there are: {})", file.display(), names.join(", "))
-    })?;
+    let camera = named_camera(config, file, camera)?;
     let fused = camera.fusion != Fusion::None;
     let usual = if fused { FUSED } else { &camera.detectors[0].name };
     let wanted = detector.unwrap_or(usual);
@@ -139,8 +136,7 @@ fn in_force(
             let names = names.collect::<Vec<_>>().join(", ");
             format!("{}: {} has no detector {wanted} (there are: {names})", file.display(), camera.name)
         })?;
-    let config::Threshold { k, budget, open_n, open_m, close_after, hysteresis, baseline, .. } =
-        found.threshold;
+    let config::Threshold { k, budget, .. } = found.threshold;
     let (plain, learned_at) = match first {
         Some(_) => (Threshold::plain(0.0, 1.0, k), None),
         None => {
@@ -162,11 +158,7 @@ fn in_force(
         }
     };
     let subject = Subject {
-        judging: Judging {
-            rule: Rule { open_n, open_m, close_after },
-            hysteresis,
-            day: DayParts::new(baseline, config.runtime.timezone.clone()),
-        },
+        judging: Judging::of(&found.threshold, &config.runtime.timezone),
         threshold: Threshold { budget, ..plain },
         rhythm: None,
         learned_at,

@@ -2,7 +2,7 @@
 
 use super::labelled::{self, LAYOUT, labelled_set};
 use super::recordings::{Machinery, Recording, Taking, find, progress_bar, take_all};
-use super::{init_onnxruntime, one_of, reviewed};
+use super::{init_onnxruntime, named_camera, one_of, reviewed};
 use crate::base::write_atomically;
 use crate::config::{self, Config, Method};
 use crate::features::ExtractorModel;
@@ -318,14 +318,12 @@ fn loaded(args: &Args) -> Result<Config> {
 /// The camera and the detector that are named.
 fn chosen<'a>(args: &Args, config: &'a Config) -> Result<(&'a config::Camera, &'a config::Detector)> {
     let name = args.camera.as_deref().context("--camera is missing")?;
-    let file = args.config.as_deref().unwrap_or(Path::new("")).display();
-    let camera = config.cameras.iter().find(|c| *c.name == *name).with_context(|| {
-        let names: Vec<&str> = config.cameras.iter().map(|c| &*c.name).collect();
-        format!("{file}: there is no camera {name} (there are: {})", names.join(", "))
-    })?;
+    let file = args.config.as_deref().unwrap_or(Path::new(""));
+    let camera = named_camera(config, file, name)?;
     let named = |d: &&config::Detector| args.detector.as_deref().is_none_or(|name| *d.name == *name);
     let detector = camera.detectors.iter().find(named).with_context(|| {
         let names: Vec<&str> = camera.detectors.iter().map(|d| &*d.name).collect();
+        let file = file.display();
         format!("{file}: {name} has no such detector (there are: {})", names.join(", "))
     })?;
     Ok((camera, detector))

@@ -19,10 +19,10 @@ mod score;
 mod user;
 
 use crate::base::Choice;
-use crate::config::{Budget, Invalid};
+use crate::config::{Budget, Camera, Config, Invalid};
 use crate::infer::{self, InferError, Manifest, ModelSpec};
 use crate::threshold::{Course, Outlook, Rule};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -142,6 +142,17 @@ pub fn init_onnxruntime() -> Result<(), InferError> {
     });
     let library = std::iter::once(here.clone()).chain(beside).find(|path| path.is_file());
     infer::init(&library.unwrap_or(here))
+}
+
+/// A camera of the configuration that was read from `file`.
+///
+/// # Errors
+/// Where there is none of that name; says which there are.
+pub fn named_camera<'a>(config: &'a Config, file: &Path, name: &str) -> Result<&'a Camera> {
+    config.cameras.iter().find(|camera| *camera.name == *name).with_context(|| {
+        let names: Vec<&str> = config.cameras.iter().map(|camera| &*camera.name).collect();
+        format!("{}: there is no camera {name} (there are: {})", file.display(), names.join(", "))
+    })
 }
 
 /// Writes a line (or several) to standard output.

@@ -30,7 +30,7 @@ pub struct Probe {
     /// Without credentials.
     source: String,
     /// `tcp` or `udp`; none where nothing is transported.
-    transport: Option<&'static str>,
+    transport: Option<Transport>,
     codec: Option<String>,
     /// Pixels; 0 where no picture came.
     width: u32,
@@ -87,7 +87,7 @@ impl std::fmt::Display for Probe {
             write!(f, ", a key frame every {every:.1} s")?;
         }
         if let Some(transport) = self.transport {
-            write!(f, ", by {}", transport.to_uppercase())?;
+            write!(f, ", by {}", transport.name().to_uppercase())?;
         }
         match self.tells_time {
             Some(true) => write!(f, ", tells its time")?,
@@ -128,10 +128,7 @@ pub fn all(config: &Config, mut tell: impl FnMut(&Probe)) -> Vec<Probe> {
 
 fn probe(camera: &Camera, pipelines: &Path) -> Probe {
     let transport = match &camera.source {
-        Source::Gst(gst) if gst.location.starts_with("rtsp") => Some(match gst.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        }),
+        Source::Gst(gst) if gst.location.starts_with("rtsp") => Some(gst.transport),
         _ => None,
     };
     let mut probe = Probe {
@@ -292,7 +289,7 @@ mod tests {
         Probe {
             camera: "gate".into(),
             source: "rtsp://h/a".into(),
-            transport: Some("tcp"),
+            transport: Some(Transport::Tcp),
             codec: Some("H.264".into()),
             width: 1280,
             height: 720,

@@ -9,9 +9,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Events read from the store together.
-const AT_ONCE: usize = 500;
-
 /// The clips of reviewed events, oldest first, and which of them were true alarms. Of `camera` alone, where one is named.
 ///
 /// # Errors
@@ -21,25 +18,18 @@ pub fn clips(config: &Config, camera: Option<&str>) -> Result<Vec<(bool, PathBuf
     let store = Store::read_only(dir, Arc::new(SystemClock::default()))?;
     let cameras =
         config.cameras.iter().map(|c| &c.name).filter(|name| camera.is_none_or(|only| only == &***name));
-    let mut filter =
+    let filter =
         EventFilter { cameras: cameras.cloned().collect(), reviewed: Some(true), ..Default::default() };
     let (mut found, mut without) = (vec![], 0);
-    loop {
-        let page = store.events(&filter, AT_ONCE)?;
-        for event in &page.events {
-            let unusual = match event.review.as_ref().and_then(|review| review.label) {
-                Some(Label::TrueAlarm) => true,
-                Some(Label::FalseAlarm) => false,
-                Some(Label::Unsure) | None => continue,
-            };
-            match store.layout().clip(&event.id).filter(|path| path.is_file()) {
-                Some(path) => found.push((unusual, path)),
-                None => without += 1,
-            }
-        }
-        match page.next {
-            Some(next) => filter.cursor = Some(next),
-            None => break,
+    for event in store.all_events(filter)?.iter().rev() {
+        let unusual = match event.review.as_ref().and_then(|review| review.label) {
+            Some(Label::TrueAlarm) => true,
+            Some(Label::FalseAlarm) => false,
+            Some(Label::Unsure) | None => continue,
+        };
+        match store.layout().clip(&event.id).filter(|path| path.is_file()) {
+            Some(path) => found.push((unusual, path)),
+            None => without += 1,
         }
     }
     let place = dir.display();
@@ -51,6 +41,5 @@ pub fn clips(config: &Config, camera: Option<&str>) -> Result<Vec<(bool, PathBuf
     if without > 0 {
         writeln!(std::io::stderr(), "{place}: {without} reviewed events have no clip and are left out")?;
     }
-    found.reverse();
     Ok(found)
 }

@@ -257,10 +257,7 @@ impl Check<'_, '_> {
         }
         let (location, user, password) = self.address(camera, &pipeline);
         let live = camera.find("live").unwrap_or(pipeline != "file");
-        let transport = match camera.get::<String>("transport").as_str() {
-            "udp" => Transport::Udp,
-            _ => Transport::Tcp,
-        };
+        let transport = Transport::named(&camera.get::<String>("transport")).unwrap_or(Transport::Tcp);
         Gst { location, user, password, transport, live, real_time: camera.get("real_time"), pipeline }
     }
 

@@ -3,7 +3,7 @@
 //! A new key is one line here, its use in `check`, and its paragraph in `config.toml` (a test holds the
 //! two together).
 
-use super::{Baseline, EmailTls, Grade, Provider, Role, Sampler, SceneChange, SinkKind};
+use super::{Baseline, EmailTls, Grade, Provider, Role, Sampler, SceneChange, SinkKind, Transport};
 use std::time::Duration;
 
 /// What a key may hold.
@@ -166,7 +166,7 @@ pub const CAMERA: &[Key] = &[
     key("user", Kind::Secret, Default::Nothing("\"sigmawatch\"")),
     key("password", Kind::Secret, Default::Nothing("\"${PLAZA_PASSWORD}\"")),
     key("password_file", Kind::Path, Default::Nothing("\"plaza.password\"")),
-    key("transport", Kind::Choice(&["tcp", "udp"]), Default::Is("\"tcp\"")),
+    key("transport", Kind::Choice(&Transport::NAMES), Default::Is("\"tcp\"")),
     key("live", Kind::Flag, Default::Depends("true")),
     key("real_time", Kind::Flag, Default::Is("true")),
     key("seed", Kind::Integer(0, i64::MAX as u64), Default::Is("1")),

@@ -205,10 +205,9 @@ impl std::fmt::Debug for Gst {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Udp,
+choices! {
+    /// What carries the pictures of a network camera.
+    pub enum Transport { Tcp = "tcp", Udp = "udp" }
 }
 
 /// What becomes of the verdicts of a camera's detectors.

@@ -2,7 +2,7 @@
 
 use super::location::redacted;
 use super::units::{format_duration, format_size};
-use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, Transport, User};
+use super::{Camera, Config, Detector, Extractor, Fusion, Scorer, Secret, Sink, Source, To, User};
 use serde_json::{Value, json};
 
 impl Config {
@@ -59,7 +59,7 @@ fn camera(camera: &Camera) -> Value {
             "location": redacted(&gst.location),
             "user": gst.user.as_ref().map(|_| "***"),
             "password": gst.password.as_ref().map(|_| "***"),
-            "transport": match gst.transport { Transport::Tcp => "tcp", Transport::Udp => "udp" },
+            "transport": gst.transport,
             "live": gst.live,
             "real_time": gst.real_time,
         }),

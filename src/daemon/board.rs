@@ -1,14 +1,14 @@
 //! The board: the newest truth about every camera and detector, written by the stages and read by the API.
 
 use crate::api::{
-    CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, Judging, LearnRefused, LearningState,
+    CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
     LearningStatus, LinkState, Places,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Schedule;
 use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
-use crate::threshold::{Normal, Outlook, Threshold};
+use crate::threshold::{Judging, Normal, Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;

@@ -34,8 +34,6 @@ use std::time::{Duration, Instant};
 const WRITE_SCORES_EVERY: Duration = Duration::from_secs(1);
 /// Old events, pictures and scores are removed this often.
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
-/// Events read from the store together.
-const EVENTS_AT_ONCE: usize = 500;
 
 /// What the desk keeps of one detector.
 pub struct Seat {
@@ -64,8 +62,6 @@ pub struct Memory {
     pub detectors: Vec<usize>,
     /// `None` where no detector learns in place.
     pub ring: Option<FeatureRing>,
-    /// The newest stream's run, and the wall time of its presentation time 0, seconds since 1970.
-    pub run: Option<(u64, f64)>,
     /// Frames from the start of one segment that is learned from to that of the next ...
     pub apart: u64,
     /// ... the time between them, seconds, where the camera is as quick as its extractor ...
@@ -370,16 +366,9 @@ impl Desk {
     /// When something happened to a detector that is no normal life, since `begins`; seconds since 1970.
     fn incidents(&self, seat: &Seat, begins: f64) -> Result<Vec<Range<f64>>, StoreError> {
         let after = Timestamp::from_microsecond((begins * 1e6) as i64).ok();
-        let mut filter = EventFilter { cameras: vec![seat.camera_name.clone()], after, ..Default::default() };
-        let mut found = vec![];
-        loop {
-            let page = self.store.events(&filter, EVENTS_AT_ONCE)?;
-            found.extend(page.events.iter().filter(|e| e.detector == seat.name).filter_map(incident));
-            match page.next {
-                Some(next) => filter.cursor = Some(next),
-                None => return Ok(found),
-            }
-        }
+        let filter = EventFilter { cameras: vec![seat.camera_name.clone()], after, ..Default::default() };
+        let events = self.store.all_events(filter)?;
+        Ok(events.iter().filter(|e| e.detector == seat.name).filter_map(incident).collect())
     }
 
     fn life_problem(&self, detector: usize, error: &StoreError) {
@@ -481,11 +470,8 @@ impl Desk {
         let pts = segment.end.pts.as_secs_f64();
         let seconds = before.map_or(memory.usual, |(.., newest)| pts - newest);
         memory.remembered = Some((run, start, pts));
-        let arrived = segment.end.wall.as_microsecond() as f64 / 1e6;
-        let begins = (segment.run, arrived - pts);
-        let run = memory.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);
-        memory.run = Some(run);
-        if let Err(error) = ring.append(run.1 + pts, segment.run, features) {
+        let clock = memory.looks.clock(segment);
+        if let Err(error) = ring.append(clock, segment.run, features) {
             if !memory.troubled {
                 let camera = &self.seats[memory.detectors[0]].camera_name;
                 tracing::error!(%camera, "cannot keep features to learn from: {error}");

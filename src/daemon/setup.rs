@@ -9,7 +9,6 @@ use super::life::Life;
 use super::plan::{Feed, Fused, Plan, Single};
 use super::why::Looks;
 use crate::alert::{Quieting, Tracker, Zone};
-use crate::api::Judging;
 use crate::base::{CameraName, DetectorName};
 use crate::config;
 use crate::infer::Covers;
@@ -17,7 +16,7 @@ use crate::score::Channels;
 use crate::segment::{SceneWatch, Segmenter, learning_stride};
 use crate::store::{FeatureRing, Gallery, GallerySpec, RingSpec, Store};
 use crate::telemetry::Metrics;
-use crate::threshold::{DayParts, Rule};
+use crate::threshold::{Judging, Rule};
 use anyhow::Result;
 
 /// Features are remembered for this many times the video of a first learning, so that learning again sees
@@ -41,17 +40,13 @@ fn learns(single: &Single) -> bool {
 /// What opens, prolongs and ends the events of a detector.
 fn tracker(
     threshold: &config::Threshold,
+    rule: Rule,
     camera: &CameraName,
     name: &DetectorName,
     zones: &[Zone],
 ) -> Tracker {
     let quieting = Quieting::new(threshold.cool_down, threshold.most_alerts);
-    Tracker::new(camera.clone(), name.clone(), rule(threshold), quieting, zones.to_vec())
-}
-
-fn rule(threshold: &config::Threshold) -> Rule {
-    let config::Threshold { open_n, open_m, close_after, .. } = *threshold;
-    Rule { open_n, open_m, close_after }
+    Tracker::new(camera.clone(), name.clone(), rule, quieting, zones.to_vec())
 }
 
 /// What the desk keeps of each detector; `memories` are those of the feeds.
@@ -68,14 +63,14 @@ pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics)
         // A fused verdict has no calibration whose stride could be another one.
         let stride = feed.map_or(1, |feed| feed.stride);
         let file = store.layout().life(camera_name, &name);
-        let day = DayParts::new(threshold.baseline, plan.timezone.clone());
+        let Judging { rule, hysteresis, day } = Judging::of(threshold, &plan.timezone);
         Seat {
             camera,
             camera_name: camera_name.clone(),
             metrics: metrics.detector(camera_name, &name),
-            tracker: alerts.then(|| tracker(threshold, camera_name, &name, &plan.zones[camera])),
-            life: Life::new(rule(threshold), stride, threshold.budget, day, file),
-            hysteresis: threshold.hysteresis,
+            tracker: alerts.then(|| tracker(threshold, rule, camera_name, &name, &plan.zones[camera])),
+            life: Life::new(rule, stride, threshold.budget, day, file),
+            hysteresis,
             name,
             covers,
             learns: enough > 0.0,
@@ -126,7 +121,6 @@ pub fn memories(plan: &Plan, store: &Store) -> Result<Vec<Memory>> {
         memories.push(Memory {
             detectors: feed.detectors.clone(),
             ring,
-            run: None,
             apart: learning_stride(feed.stride) as u64,
             usual: learning_stride(feed.stride) as f64 / spec.frame.fps,
             remembered: None,
@@ -198,11 +192,7 @@ pub fn posts(plan: &Plan) -> Vec<Post> {
             }
         };
         let threshold = threshold_of(plan, detector);
-        let judging = Judging {
-            rule: rule(threshold),
-            hysteresis: threshold.hysteresis,
-            day: DayParts::new(threshold.baseline, plan.timezone.clone()),
-        };
+        let judging = Judging::of(threshold, &plan.timezone);
         Post { camera, name: plan.name(detector).1, method, alerts, judging, origin }
     };
     (0..plan.detectors()).map(post).collect()

@@ -53,7 +53,7 @@ struct Alike {
 
 impl Looks {
     /// The moment of a segment by the stream's own clock, seconds since 1970.
-    fn clock(&mut self, segment: &Segment) -> f64 {
+    pub(super) fn clock(&mut self, segment: &Segment) -> f64 {
         let pts = segment.end.pts.as_secs_f64();
         let begins = (segment.run, segment.end.wall.as_microsecond() as f64 / 1e6 - pts);
         let run = self.run.filter(|(run, _)| *run == segment.run).unwrap_or(begins);

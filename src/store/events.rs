@@ -128,6 +128,21 @@ impl Store {
         Ok(EventPage { events, next })
     }
 
+    /// Every event that passes the filter, newest first.
+    pub fn all_events(&self, mut filter: EventFilter) -> Result<Vec<Event>, StoreError> {
+        /// Read together, so that no reader is held up by another for long.
+        const AT_ONCE: usize = 500;
+        let mut found = vec![];
+        loop {
+            let page = self.events(&filter, AT_ONCE)?;
+            found.extend(page.events);
+            match page.next {
+                Some(next) => filter.cursor = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
     /// At most `limit` events written at `since` or later, in the order of their last change.
     pub fn events_changed_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.database.read(|c| {

@@ -5,10 +5,10 @@
 //! over what has been watched, be it minutes or half a day. A slot that was torn by a crash is empty.
 
 use super::StoreError;
+use super::record::{self, from_halves, halves, is_sealed, seal, u32_at, u64_at};
 use crate::base::Timestamp;
 use crate::features::Features;
-use half::f16;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -91,19 +91,11 @@ pub struct Gallery {
 impl Gallery {
     /// Opens the gallery at `path`. A file that was made for other features, or is damaged, is replaced by an empty one.
     pub fn open(path: &Path, spec: &GallerySpec) -> Result<Self, StoreError> {
-        let failed = |e: &io::Error| StoreError::io(path, e);
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, &e))?;
-        }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(|e| failed(&e))?;
-        let mut header = [0; HEADER_BYTES];
-        let fits = file.read_exact_at(&mut header, 0).is_ok() && header == spec.header();
-        if !fits {
-            super::write_atomically(path, &spec.header())?;
-            file = options.open(path).map_err(|e| failed(&e))?;
-        }
+        let fits = |file: &File| {
+            let mut header = [0; HEADER_BYTES];
+            file.read_exact_at(&mut header, 0).is_ok() && header == spec.header()
+        };
+        let file = record::open(path, &spec.header(), fits)?;
         let mut gallery = Self {
             path: path.to_owned(),
             file,
@@ -158,9 +150,8 @@ impl Gallery {
             );
             return Err(StoreError::new(&self.path, problem, "remove it; the daemon makes a new one"));
         }
-        let limit = f16::MAX.to_f32();
         let mut slot = vec![0; PREFIX_BYTES];
-        slot.extend(features.values.iter().flat_map(|v| f16::from_f32(v.clamp(-limit, limit)).to_le_bytes()));
+        slot.extend(halves(&features.values));
         slot.extend_from_slice(jpeg);
         let prefix = Prefix {
             seq: self.next,
@@ -197,8 +188,7 @@ impl Gallery {
         let mut found = vec![];
         for slot in (0..self.slots.len()).filter(|slot| self.slots[*slot] > 0) {
             let Some((prefix, body)) = self.read(slot)? else { continue };
-            let number = |at: usize| f16::from_le_bytes([body[at], body[at + 1]]).to_f32();
-            let of = |region: &usize| (region * dims..(region + 1) * dims).map(|i| number(2 * i));
+            let of = |region: &usize| from_halves(&body[2 * region * dims..2 * (region + 1) * dims]);
             let Ok(time) = Timestamp::from_microsecond(prefix.time_us) else { continue };
             let known = regions.iter().filter(|region| **region < self.spec.regions);
             found.push(Moment { slot, clock: prefix.clock, time, values: known.flat_map(of).collect() });
@@ -252,23 +242,20 @@ impl Prefix {
         bytes[24..28].copy_from_slice(&self.pace.to_le_bytes());
         bytes[28..32].copy_from_slice(&(self.jpeg as u32).to_le_bytes());
         bytes[32..36].copy_from_slice(&self.sum.to_le_bytes());
-        let own = crc32fast::hash(&bytes[..36]);
-        bytes[36..].copy_from_slice(&own.to_le_bytes());
+        seal(&mut bytes);
         bytes
     }
 
     /// `None` where the checksum does not hold, or nothing was ever written.
     fn parse(bytes: &[u8; PREFIX_BYTES]) -> Option<Self> {
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let seq = word(0);
-        (seq > 0 && half(36) == crc32fast::hash(&bytes[..36])).then(|| Self {
+        let seq = u64_at(bytes, 0);
+        (seq > 0 && is_sealed(bytes)).then(|| Self {
             seq,
-            clock: f64::from_bits(word(8)),
-            time_us: word(16) as i64,
-            pace: f32::from_bits(half(24)),
-            jpeg: half(28) as usize,
-            sum: half(32),
+            clock: f64::from_bits(u64_at(bytes, 8)),
+            time_us: u64_at(bytes, 16) as i64,
+            pace: f32::from_bits(u32_at(bytes, 24)),
+            jpeg: u32_at(bytes, 28) as usize,
+            sum: u32_at(bytes, 32),
         })
     }
 }

@@ -8,6 +8,7 @@ mod fold;
 mod gallery;
 mod life;
 mod packed;
+mod record;
 mod retention;
 mod reviews;
 mod outbox;

@@ -4,9 +4,9 @@
 //! torn by a crash, or is being written while another process reads, fails its checksum and is skipped.
 
 use super::StoreError;
+use super::record::{self, from_halves, halves, is_sealed, seal, u32_at, u64_at};
 use crate::features::Features;
-use half::f16;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -47,16 +47,13 @@ impl RingSpec {
             bytes[8 + 4 * i..][..4].copy_from_slice(&field.to_le_bytes());
         }
         bytes[NAME_AT..][..name.len()].copy_from_slice(name);
-        let sum = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
-        bytes[HEADER_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());
+        seal(&mut bytes);
         bytes
     }
 
     fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
-        let field = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let sound = &bytes[..8] == MAGIC
-            && field(8) == VERSION
-            && field(HEADER_BYTES - 4) == crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
+        let field = |at: usize| u32_at(bytes, at);
+        let sound = &bytes[..8] == MAGIC && field(8) == VERSION && is_sealed(bytes);
         let name = bytes.get(NAME_AT..NAME_AT + field(24) as usize)?;
         sound.then(|| Self {
             extractor: String::from_utf8_lossy(name).into_owned(),
@@ -96,30 +93,12 @@ impl FeatureRing {
     /// Opens the ring at `path`, and goes on after its newest record. A file that was made for other
     /// features or another capacity, or is damaged, is replaced by an empty ring, and the log says so.
     pub fn open(path: &Path, spec: &RingSpec) -> Result<Self, StoreError> {
-        let failed = |e: &io::Error| StoreError::io(path, e);
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(|e| StoreError::io(dir, &e))?;
-        }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(|e| failed(&e))?;
-        let mut ring_next = 1;
-        let mut run_offset = 0;
-        if read_spec(&file).is_some_and(|found| found == *spec) {
-            for (_, prefix) in prefixes(&file, spec).map_err(|e| failed(&e))? {
-                ring_next = ring_next.max(prefix.seq + 1);
-                run_offset = run_offset.max(prefix.run + 1);
-            }
-        } else {
-            if file.metadata().map_err(|e| failed(&e))?.len() > 0 {
-                tracing::info!(
-                    ring = %path.display(),
-                    "kept features do not fit the extractor any more and are replaced by new ones"
-                );
-            }
-            // A new file, not the old one cut short: whoever reads the old one goes on reading it.
-            super::write_atomically(path, &spec.header())?;
-            file = options.open(path).map_err(|e| failed(&e))?;
+        let fits = |file: &File| read_spec(file).is_some_and(|found| found == *spec);
+        let file = record::open(path, &spec.header(), fits)?;
+        let (mut ring_next, mut run_offset) = (1, 0);
+        for (_, prefix) in prefixes(&file, spec).map_err(|e| StoreError::io(path, &e))? {
+            ring_next = ring_next.max(prefix.seq + 1);
+            run_offset = run_offset.max(prefix.run + 1);
         }
         Ok(Self { path: path.to_owned(), file, spec: spec.clone(), next: ring_next, run_offset })
     }
@@ -154,11 +133,8 @@ impl FeatureRing {
         if features.values.iter().any(|v| !v.is_finite()) {
             return refused("features that are not finite".into());
         }
-        let mut record = vec![0; self.spec.record_bytes()];
-        let limit = f16::MAX.to_f32();
-        for (place, value) in record[PREFIX_BYTES..].chunks_exact_mut(2).zip(&features.values) {
-            place.copy_from_slice(&f16::from_f32(value.clamp(-limit, limit)).to_le_bytes());
-        }
+        let mut record = vec![0; PREFIX_BYTES];
+        record.extend(halves(&features.values));
         let values_sum = crc32fast::hash(&record[PREFIX_BYTES..]);
         let prefix = Prefix { seq: self.next, time_seconds, run: self.run_offset + run, values_sum };
         record[..PREFIX_BYTES].copy_from_slice(&prefix.bytes());
@@ -215,21 +191,18 @@ impl Prefix {
         bytes[8..16].copy_from_slice(&self.time_seconds.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.run.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.values_sum.to_le_bytes());
-        let sum = crc32fast::hash(&bytes[..28]);
-        bytes[28..].copy_from_slice(&sum.to_le_bytes());
+        seal(&mut bytes);
         bytes
     }
 
     /// `None` where the checksum does not hold, or nothing was ever written.
     fn parse(bytes: &[u8; PREFIX_BYTES]) -> Option<Self> {
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let seq = word(0);
-        (seq > 0 && half(28) == crc32fast::hash(&bytes[..28])).then(|| Self {
+        let seq = u64_at(bytes, 0);
+        (seq > 0 && is_sealed(bytes)).then(|| Self {
             seq,
-            time_seconds: f64::from_bits(word(8)),
-            run: word(16),
-            values_sum: half(24),
+            time_seconds: f64::from_bits(u64_at(bytes, 8)),
+            run: u64_at(bytes, 16),
+            values_sum: u32_at(bytes, 24),
         })
     }
 }
@@ -268,7 +241,7 @@ fn records(file: &File, spec: &RingSpec) -> io::Result<Vec<RingRecord>> {
         let (prefix, values) = bytes.split_at(PREFIX_BYTES);
         let prefix = Prefix::parse(prefix.try_into().expect("split there"));
         let Some(prefix) = prefix.filter(|p| p.values_sum == crc32fast::hash(values)) else { continue };
-        let values = values.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+        let values = from_halves(values).collect();
         found.push((
             prefix.seq,
             RingRecord {

@@ -110,13 +110,6 @@ mod tests {
 
     #[test]
     fn what_would_have_kept_an_event_open_joins_two_blocks_to_one_alarm() {
-        let block = |(i, (level, peak)): (usize, &(f32, f32))| Block {
-            from: 30.0 * i as f64,
-            to: 30.0 * (i + 1) as f64,
-            level: *level,
-            peak: *peak,
-            usual: None,
-        };
         // The second block opens nothing above 1, and prolongs under any limit below 4.
         let blocks: Vec<Block> = [(5.0, 6.0), (1.0, 4.0), (4.5, 4.5), (2.0, 2.5), (3.0, 3.0)]
             .iter()

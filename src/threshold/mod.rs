@@ -19,8 +19,9 @@ pub use normal::{Look, Normal};
 pub use rhythm::{DayParts, Rhythm, Usual};
 pub use tail::{Tail, deviations};
 
-use crate::config::Budget;
+use crate::config::{self, Budget};
 use crate::infer::Calibration;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// k where nothing else is said.
@@ -28,6 +29,24 @@ use serde::{Deserialize, Serialize};
 /// Scores are logarithms of residuals and close to normal in calm times, but not quite: the few largest of
 /// normal life reach mu + 3 sigma. Debounce takes care of single ones, so 3 is where events begin.
 pub const DEFAULT_K: f64 = 3.0;
+
+/// How scores become alarms, beside the threshold: as configured.
+#[derive(Debug, Clone)]
+pub struct Judging {
+    pub rule: Rule,
+    /// As in [`Threshold::judge_from`].
+    pub hysteresis: f64,
+    /// Parts of the day that are told apart.
+    pub day: DayParts,
+}
+
+impl Judging {
+    pub fn of(configured: &config::Threshold, timezone: &TimeZone) -> Self {
+        let config::Threshold { open_n, open_m, close_after, hysteresis, baseline, .. } = *configured;
+        let rule = Rule { open_n, open_m, close_after };
+        Self { rule, hysteresis, day: DayParts::new(baseline, timezone.clone()) }
+    }
+}
 
 /// L = mu + k sigma, with what it was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

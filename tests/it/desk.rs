@@ -2,8 +2,8 @@
 
 use sigmawatch::access::Access;
 use sigmawatch::api::{
-    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, Judging, LearnRefused,
-    LearningState, LearningStatus, LinkState, Parts, ServerHandle, serve,
+    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
+    LearningStatus, LinkState, Parts, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::config::{Baseline, Http, User};
@@ -12,7 +12,7 @@ use sigmawatch::infer::{Covers, Grid};
 use sigmawatch::sink::{self, Posts};
 use sigmawatch::store::Store;
 use sigmawatch::telemetry::Metrics;
-use sigmawatch::threshold::{DayParts, Rule, Threshold};
+use sigmawatch::threshold::{DayParts, Judging, Rule, Threshold};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

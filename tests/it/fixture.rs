@@ -1,7 +1,9 @@
 //! Events and the like for the tests of several subjects.
 
+use sigmawatch::access::hash_password;
 use sigmawatch::alert::{Event, ModelRef, Severity};
 use sigmawatch::base::Timestamp;
+use sigmawatch::config::{Role, User};
 use sigmawatch::infer::{Correlation, Covers, Grid};
 use sigmawatch::score::Reason;
 use sigmawatch::store::ScoreRow;
@@ -45,6 +47,18 @@ pub fn event(n: u64) -> Event {
         has_snapshot: false,
         review: None,
         clip: None,
+    }
+}
+
+/// Anna, who may look at everything, and logs in with "open sesame".
+pub fn viewer() -> User {
+    User {
+        name: "anna".into(),
+        role: Role::Viewer,
+        cameras: None,
+        password_hash: Some(hash_password("open sesame")),
+        token_hash: None,
+        expires: None,
     }
 }
 

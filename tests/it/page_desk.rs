@@ -2,15 +2,13 @@
 
 use crate::browser::Browser;
 use crate::desk::{Desk, http};
-use crate::fixture::event;
+use crate::fixture::{event, viewer};
 use crate::page::{SETTLED, busy_desk, faults, keep};
-use crate::sink_place::{OK, Place, hook, web};
+use crate::sink_place::{Place, hook, web_that_refuses_until};
 use serde_json::json;
-use sigmawatch::access::hash_password;
 use sigmawatch::api::{DetectState, DetectStatus, Parts, serve};
 use sigmawatch::base::Timestamp;
-use sigmawatch::config::{Role, User};
-use std::io::Write;
+use sigmawatch::config::User;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -60,14 +58,7 @@ fn a_camera_is_switched_off_and_on_and_says_why_it_opens_no_events() {
 
 #[test]
 fn who_only_looks_sees_how_a_camera_stands_and_no_switch() {
-    let user = User {
-        name: "anna".into(),
-        role: Role::Viewer,
-        cameras: Some(vec!["gate".into()]),
-        password_hash: Some(hash_password("open sesame")),
-        token_hash: None,
-        expires: None,
-    };
+    let user = User { cameras: Some(vec!["gate".into()]), ..viewer() };
     let desk = Desk::start_with(Timestamp::now(), &[user]);
     let mut browser = Browser::open(&desk.url("/"), 1280, 900);
     browser.wait_for("!!document.querySelector('#login')");
@@ -125,14 +116,7 @@ fn quiet_events_and_zones_are_marked_and_zones_and_masks_are_drawn() {
 fn deliveries_say_how_sinks_stand_and_dead_letters_are_tried_again() {
     let desk = busy_desk();
     let fixed = Arc::new(AtomicBool::new(false));
-    let mended = fixed.clone();
-    let (url, _) = web(move |_, stream| {
-        let answer: &[u8] = match mended.load(Relaxed) {
-            true => OK,
-            false => b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        };
-        let _ = stream.write_all(answer);
-    });
+    let url = web_that_refuses_until(&fixed);
     let place = Place::new();
     let log = "[[sink]]\nname = \"log\"\nkind = \"jsonl\"\npath = \"log.jsonl\"\n";
     let posts = Arc::new(place.start(&format!("{}{log}", hook(&url, ""))));

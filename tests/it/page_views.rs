@@ -2,14 +2,13 @@
 
 use crate::browser::Browser;
 use crate::desk::Desk;
-use crate::fixture::event;
+use crate::fixture::{event, viewer};
 use crate::page::{SETTLED, busy_desk, faults, keep};
 use serde_json::json;
-use sigmawatch::access::hash_password;
 use sigmawatch::alert::Label;
 use sigmawatch::api::LearningState;
 use sigmawatch::base::Timestamp;
-use sigmawatch::config::{Budget, Role, User};
+use sigmawatch::config::Budget;
 use sigmawatch::threshold::{Outlook, Rule, blocks};
 use std::sync::Arc;
 
@@ -347,14 +346,7 @@ fn the_first_stop_of_the_keyboard_skips_to_the_content_and_two_keys_go_anywhere(
 
 #[test]
 fn people_sign_in_see_what_their_role_allows_and_sign_out() {
-    let user = User {
-        name: "anna".into(),
-        role: Role::Viewer,
-        cameras: None,
-        password_hash: Some(hash_password("open sesame")),
-        token_hash: None,
-        expires: None,
-    };
+    let user = viewer();
     let desk = Desk::start_with(Timestamp::now(), &[user]);
     desk.store.put_event(&event(0)).expect("written");
     let mut browser = Browser::open(&desk.url("/#/events"), 360, 780);

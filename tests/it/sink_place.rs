@@ -9,10 +9,10 @@ use sigmawatch::config::{Sink, load_with};
 use sigmawatch::sink::{Parts, Posts};
 use sigmawatch::store::Store;
 use sigmawatch::telemetry::Metrics;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,19 @@ pub fn web(answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> (String, 
         }
     });
     (url, seen)
+}
+
+/// A web server that knows nothing of what it is asked for until it is mended; its address.
+pub fn web_that_refuses_until(mended: &Arc<AtomicBool>) -> String {
+    let mended = mended.clone();
+    let answer = move |_, stream: &mut TcpStream| {
+        let answer: &[u8] = match mended.load(Relaxed) {
+            true => OK,
+            false => b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        };
+        let _ = stream.write_all(answer);
+    };
+    web(answer).0
 }
 
 pub const OK: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";

@@ -2,7 +2,7 @@
 
 use crate::desk::camera;
 use crate::fixture::event;
-use crate::sink_place::{OK, Pairs, Place, hook, ids, lines, wait_for, web};
+use crate::sink_place::{OK, Pairs, Place, hook, ids, lines, wait_for, web, web_that_refuses_until};
 use sigmawatch::alert::Change;
 use sigmawatch::api::{Cameras, LearningState, LinkState, Sinks, announce_event};
 use sigmawatch::config::load_with;
@@ -66,14 +66,7 @@ fn a_webhook_that_hangs_fails_talks_nonsense_or_drips_loses_nothing_and_delays_n
 fn what_a_webhook_refuses_is_listed_and_can_be_tried_again() {
     let place = Place::new();
     let fixed = Arc::new(AtomicBool::new(false));
-    let mended = fixed.clone();
-    let (url, _) = web(move |_, stream| {
-        let answer: &[u8] = match mended.load(Relaxed) {
-            true => OK,
-            false => b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        };
-        let _ = stream.write_all(answer);
-    });
+    let url = web_that_refuses_until(&fixed);
     let posts = place.start(&hook(&url, ""));
     place.announce(0..1);
     wait_for("given up", || posts.list().ok().filter(|list| list[0].dead_letters == 1));

@@ -1,12 +1,12 @@
 //! TLS, and connections that waste the server's time.
 
 use crate::desk::{Desk, http};
+use crate::fixture::viewer;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sigmawatch::access::hash_password;
 use sigmawatch::api::{serve, tls};
 use sigmawatch::base::Timestamp;
-use sigmawatch::config::{Http, Role, Tls, User};
+use sigmawatch::config::{Http, Tls};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -52,14 +52,7 @@ fn ask(address: std::net::SocketAddr, trusted: &CertificateDer<'static>, request
 fn a_certificate_makes_it_tls_and_the_session_secure() {
     let dir = tempfile::tempdir().expect("a folder");
     let (trusted, files) = certificate(dir.path(), "a");
-    let user = User {
-        name: "anna".into(),
-        role: Role::Viewer,
-        cameras: None,
-        password_hash: Some(hash_password("open sesame")),
-        token_hash: None,
-        expires: None,
-    };
+    let user = viewer();
     let desk = Desk::start_with(Timestamp::UNIX_EPOCH, &[user]);
     let server = serve(&with_tls(files), desk.parts.clone()).expect("served");
     let head = "Host: localhost\r\nConnection: close\r\n";

@@ -6,7 +6,7 @@ use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
 use super::{Counters, compressed, error};
 use crate::base::Clock;
-use crate::config::{self, Transport};
+use crate::config;
 use crate::frame::thin::Thinner;
 use crate::frame::{
     Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError, SourceErrorKind,
@@ -269,11 +269,7 @@ fn set_source(source: &gst::Element, config: &config::Gst) {
     set("user-id", config.user.as_deref().unwrap_or(""));
     set("user-pw", config.password.as_deref().unwrap_or(""));
     if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
-        let transport = match config.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        source.set_property_from_str("protocols", transport);
+        source.set_property_from_str("protocols", config.transport.name());
         // Microseconds. A host that does not answer is given up before the watchdog gives up the camera.
         source.set_property("tcp-timeout", 3_000_000u64);
         source.set_property("timeout", 5_000_000u64);
