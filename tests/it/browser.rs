@@ -144,12 +144,20 @@ impl Browser {
         self.call("Input.insertText", json!({"text": text}));
     }
 
-    /// Middle of the first element that `selector` names, once it is in view.
+    /// Middle of the first element that `selector` names, once it is in view and stands still.
     pub fn middle(&mut self, selector: &str) -> (f64, f64) {
-        let place = self.evaluate(&format!(
-            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+        let measure = format!(
+            "(async () => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+             await new Promise(requestAnimationFrame); \
              const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()"
-        ));
+        );
+        let mut place = self.evaluate(&measure);
+        for _ in 0..100 {
+            let before = std::mem::replace(&mut place, self.evaluate(&measure));
+            if before == place {
+                break;
+            }
+        }
         (place[0].as_f64().expect("a number"), place[1].as_f64().expect("a number"))
     }
 

@@ -14,13 +14,12 @@ interface Props {
   onCancel: () => void;
 }
 
+/** The buttons come with the answer: they must not move away from under a hand. */
 export function PreviewView({ event, label, onSave, onCancel }: Props) {
   const [preview, set] = useState<Preview | null>(null);
   const [problem, say] = useState<string | null>(null);
   useEffect(() => {
     let over = false;
-    set(null);
-    say(null);
     api.preview(event.id, label).then(
       (found) => over || set(found),
       (failure: Error) => over || say(failure.message),
@@ -38,14 +37,16 @@ export function PreviewView({ event, label, onSave, onCancel }: Props) {
         {!preview && !problem && <p class="dim">Looking…</p>}
         {preview && <Found preview={preview} />}
       </div>
-      <div class="line">
-        <button type="button" class="save" onClick={onSave}>
-          Save <kbd>Enter</kbd> <kbd>{key}</kbd>
-        </button>
-        <button type="button" class="quiet cancel" onClick={onCancel}>
-          Cancel <kbd>Esc</kbd>
-        </button>
-      </div>
+      {(preview || problem) && (
+        <div class="line">
+          <button type="button" class="save" onClick={onSave}>
+            Save <kbd>Enter</kbd> <kbd>{key}</kbd>
+          </button>
+          <button type="button" class="quiet cancel" onClick={onCancel}>
+            Cancel <kbd>Esc</kbd>
+          </button>
+        </div>
+      )}
     </section>
   );
 }

@@ -92,7 +92,15 @@ export function ReviewForm({ event, onReview }: Props) {
           </button>
         ))}
       </div>
-      {shown && <PreviewView event={event} label={shown} onSave={() => void give(shown)} onCancel={() => show(null)} />}
+      {shown && (
+        <PreviewView
+          key={`${event.id} ${shown}`}
+          event={event}
+          label={shown}
+          onSave={() => void give(shown)}
+          onCancel={() => show(null)}
+        />
+      )}
       <label class="field">
         <span class="caption">
           Note <kbd>n</kbd>
