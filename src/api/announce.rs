@@ -11,13 +11,13 @@ choices! {
     pub enum CameraState {
         /// No pictures come.
         Offline = "offline",
-        /// The connection stands, or stood, and pictures stopped coming.
+        /// The connection stands, or stood, and pictures stopped coming, or it is the same one again and again.
         Frozen = "frozen",
         /// Pictures come, and the camera cannot alert yet.
         Learning = "learning",
         /// It watches.
         Armed = "armed",
-        /// Pictures come, and scores cannot be trusted.
+        /// Pictures come, and they or their scores cannot be trusted: black, covered, blurred, a failed model.
         Problem = "problem",
         /// A recording that has been played to its end.
         Finished = "finished",
@@ -76,7 +76,8 @@ pub fn announce_event(change: Change, event: &Event) -> Option<Announcement> {
     })
 }
 
-/// What sinks are told of a camera that has been in another state since `since`. `about`: an id of this change.
+/// What sinks are told of a camera that has been in another state since `since`. `about`: an id of this change;
+/// `same_picture`: pictures come, and are all the same.
 pub fn announce_camera(
     about: String,
     camera: &CameraName,
@@ -84,16 +85,18 @@ pub fn announce_camera(
     state: CameraState,
     since: Timestamp,
     problem: Option<&str>,
+    same_picture: bool,
 ) -> Announcement {
     let back = matches!(previous, Some("offline" | "frozen"));
     let what = match state {
         CameraState::Offline => "offline",
+        CameraState::Frozen if same_picture => "frozen: it sends the same picture again and again",
         CameraState::Frozen => "frozen: it sends no pictures",
         CameraState::Learning if back => "back, and learning",
         CameraState::Learning => "learning",
         CameraState::Armed if back => "back",
         CameraState::Armed => "armed",
-        CameraState::Problem => "there, but its scores cannot be trusted",
+        CameraState::Problem => "there, but not to be trusted",
         CameraState::Finished => "played to its end",
     };
     let text = match problem {

@@ -1,7 +1,7 @@
 //! The wire: every JSON shape that leaves the daemon, and every query that comes in.
 
 use super::why::WhyDto;
-use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState, Places};
+use super::{CameraStatus, DetectState, DetectorStatus, LearningState, LinkState, PictureStatus, Places};
 use crate::alert::{Change, Clip, Event, Label, Lack, Quiet, Review, Severity};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::config::{Budget, Role};
@@ -19,6 +19,8 @@ pub struct CameraDto {
     pub healthy: bool,
     /// Why it is not live or not healthy, with a remedy; null when all is well.
     pub problem: Option<String>,
+    /// Whether the picture can be believed, while frames arrive.
+    pub picture: PictureStatus,
     pub codec: Option<String>,
     pub width: u32,
     pub height: u32,
@@ -115,6 +117,7 @@ impl From<&CameraStatus> for CameraDto {
             state: s.link,
             healthy: s.healthy,
             problem: s.problem.clone(),
+            picture: s.picture,
             codec: s.stream.codec.clone(),
             width: s.stream.width,
             height: s.stream.height,

@@ -33,6 +33,7 @@ pub use sinks::{SinkState, SinkStatus, Sinks};
 use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::{Picture, StreamInfo};
 use crate::infer::{Covers, Grid};
+use crate::segment::PictureState;
 use crate::store::{Store, StoreError};
 use crate::threshold::{Judging, Normal, Outlook, Threshold};
 use schemars::JsonSchema;
@@ -95,6 +96,7 @@ pub struct CameraStatus {
     pub problem: Option<String>,
     /// Red when scores are not finite or the model failed.
     pub healthy: bool,
+    pub picture: PictureStatus,
     pub stream: StreamInfo,
     /// Analysed frames a second, measured.
     pub fps: f64,
@@ -109,6 +111,20 @@ pub struct CameraStatus {
     pub places: Arc<Places>,
     /// In the configuration's order; the fused one, if there is one, comes last.
     pub detectors: Vec<DetectorStatus>,
+}
+
+/// Whether a camera's picture can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PictureStatus {
+    pub state: PictureState,
+    /// Arrival of the frame that showed it to be so; null before the first change.
+    pub since: Option<Timestamp>,
+}
+
+impl Default for PictureStatus {
+    fn default() -> Self {
+        Self { state: PictureState::Healthy, since: None }
+    }
 }
 
 /// Whether a camera opens events.

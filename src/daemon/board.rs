@@ -2,7 +2,7 @@
 
 use crate::api::{
     CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState, Places,
+    LearningStatus, LinkState, PictureStatus, Places,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Schedule;
@@ -85,6 +85,7 @@ pub struct Facts {
     pub scene_changes: bool,
     /// The camera looks at something else than before.
     pub view_problem: Option<String>,
+    pub picture: PictureStatus,
 }
 
 /// What is known of one detector.
@@ -123,7 +124,13 @@ impl Facts {
             detect,
             scene_changes: false,
             view_problem: None,
+            picture: PictureStatus::default(),
         }
+    }
+
+    /// What is wrong with the picture, while there is one.
+    fn picture_problem(&self) -> Option<&'static str> {
+        self.picture.state.problem().filter(|_| self.link == LinkState::Live)
     }
 
     /// A frame came.
@@ -230,8 +237,11 @@ impl Board {
             name: listed.name.clone(),
             source: listed.source.clone(),
             link: facts.link,
-            healthy: problem.is_none() && facts.view_problem.is_none(),
-            problem: facts.link_problem.clone().or(problem).or_else(|| facts.view_problem.clone()),
+            healthy: problem.is_none() && facts.view_problem.is_none() && facts.picture_problem().is_none(),
+            problem: (facts.link_problem.clone().or(problem))
+                .or_else(|| facts.picture_problem().map(str::to_owned))
+                .or_else(|| facts.view_problem.clone()),
+            picture: facts.picture,
             stream: facts.stream.clone(),
             fps: facts.fps(now),
             last_frame: facts.last_frame,

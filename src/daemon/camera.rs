@@ -1,12 +1,15 @@
 //! A camera's thread: keeps it connected, cuts its frames into segments, says on the board how it fares.
 
 use super::board::{Board, Watch};
+use super::labels::sight;
 use super::lane::SegmentLane;
 use super::stop::Stop;
-use crate::api::{Bus, LearningState, LinkState};
-use crate::base::{CameraName, Clock};
+use crate::api::{Bus, LearningState, LinkState, PictureStatus};
+use crate::base::{CameraName, Clock, Timestamp};
 use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp};
-use crate::segment::{MediaClock, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter};
+use crate::segment::{
+    MediaClock, PictureState, PictureWatch, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter,
+};
 use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub struct CameraThread {
     pub feeds: Vec<FeedCutter>,
     /// Looks at the first view; `None` where a change of the whole picture is not to matter.
     pub scene: Option<SceneWatch>,
+    /// Looks at the first view of every camera.
+    pub picture: PictureWatch,
     pub media: MediaClock,
     /// Arrival of the newest frame at which the whole picture changed.
     pub unsettled: Option<Duration>,
@@ -147,8 +152,12 @@ impl CameraThread {
 
     /// Lights, the switch to infrared, a camera that is moved: says so, and marks the segments that it spoils.
     fn look_at_the_whole(&mut self, frame: &Frame) {
+        let now = self.media.next(frame.run, &frame.stamp);
+        if let Some(state) = self.picture.see(&frame.pixels, now) {
+            self.tell_picture(state, frame.stamp.wall);
+        }
         let Some(scene) = &mut self.scene else { return };
-        let change = scene.see(&frame.pixels, self.media.next(frame.run, &frame.stamp));
+        let change = scene.see(&frame.pixels, now);
         if scene.changes() {
             self.unsettled = Some(frame.stamp.received);
         }
@@ -170,6 +179,18 @@ impl CameraThread {
                 SceneChange::Began | SceneChange::Light => {}
             }
         });
+        self.bus.camera(&self.board.status(self.camera));
+    }
+
+    /// The picture can be believed no longer, or again. Detection goes on: a still scene may be meant to be one.
+    fn tell_picture(&self, state: PictureState, since: Timestamp) {
+        match state.problem() {
+            Some(problem) => tracing::warn!(camera = %self.name, "{problem}"),
+            None => tracing::info!(camera = %self.name, "the picture is healthy again"),
+        }
+        let status = PictureStatus { state, since: Some(since) };
+        let before = self.board.with(self.camera, |facts| std::mem::replace(&mut facts.picture, status));
+        self.metrics.picture(sight(before.state), sight(state));
         self.bus.camera(&self.board.status(self.camera));
     }
 

@@ -3,7 +3,8 @@
 use crate::alert::{Quiet, Severity};
 use crate::api::{LearningState, LinkState};
 use crate::frame::SourceErrorKind;
-use crate::telemetry::{Learning, Level, Link, ReconnectReason, Silence};
+use crate::segment::PictureState;
+use crate::telemetry::{Learning, Level, Link, ReconnectReason, Sight, Silence};
 
 impl From<Severity> for Level {
     fn from(severity: Severity) -> Self {
@@ -21,6 +22,17 @@ impl From<Quiet> for Silence {
             Quiet::CoolDown => Silence::CoolDown,
             Quiet::RateCap => Silence::RateCap,
         }
+    }
+}
+
+/// `None`: a good picture.
+pub fn sight(state: PictureState) -> Option<Sight> {
+    match state {
+        PictureState::Healthy => None,
+        PictureState::Frozen => Some(Sight::Frozen),
+        PictureState::Black => Some(Sight::Black),
+        PictureState::Covered => Some(Sight::Covered),
+        PictureState::Blurred => Some(Sight::Blurred),
     }
 }
 

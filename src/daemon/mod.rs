@@ -39,7 +39,7 @@ use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::frame::PacketKeep;
-use crate::segment::MediaClock;
+use crate::segment::{MediaClock, PictureWatch};
 use crate::sink::Posts;
 use crate::store::{Limits, Store};
 use crate::telemetry::{Metrics, Queue};
@@ -216,6 +216,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
             keeps_pace: camera.source.keeps_pace(),
             feeds: setup::cutters(&plan, index, &metrics),
             scene: setup::scene(&plan, index, camera.scene_change),
+            picture: PictureWatch::new(plan.views[index][0].clone()),
             media: MediaClock::default(),
             unsettled: None,
             lane: segments.clone(),

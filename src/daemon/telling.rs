@@ -4,6 +4,7 @@ use super::board::Board;
 use super::stop::Stop;
 use crate::api::{CameraState, CameraStatus, LearningState, LinkState, announce_camera};
 use crate::base::{CameraName, Clock, Timestamp};
+use crate::segment::PictureState;
 use crate::sink::Posts;
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
@@ -81,6 +82,7 @@ fn state_of(status: &CameraStatus, frozen: bool) -> CameraState {
         LinkState::Stalled => CameraState::Frozen,
         LinkState::Connecting | LinkState::BackingOff if frozen => CameraState::Frozen,
         LinkState::Connecting | LinkState::BackingOff => CameraState::Offline,
+        LinkState::Live if status.picture.state == PictureState::Frozen => CameraState::Frozen,
         LinkState::Live if !status.healthy => CameraState::Problem,
         LinkState::Live => {
             let watches = |d: &crate::api::DetectorStatus| d.learning.state != LearningState::Learning;
@@ -121,7 +123,8 @@ impl Telling {
         // The time makes it one of a kind: a camera changes its state once in a microsecond at most.
         let about = format!("{}.{}", hold.camera, since.as_microsecond());
         let problem = status.problem.as_deref();
-        let said = announce_camera(about, &hold.camera, previous.as_deref(), state, since, problem);
+        let same = status.link == LinkState::Live;
+        let said = announce_camera(about, &hold.camera, previous.as_deref(), state, since, problem, same);
         let kept = self.store.tell_camera_state(state.name(), &said);
         if kept.is_err() {
             hold.untold(previous);

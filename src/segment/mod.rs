@@ -1,10 +1,12 @@
 //! Frame -> Segment: exactly 16 frames of one unbroken run.
 
 mod media_clock;
+mod picture;
 mod scene;
 mod segmenter;
 
 pub use media_clock::MediaClock;
+pub use picture::{Look, PictureState, PictureWatch};
 pub use scene::{SceneChange, SceneWatch};
 pub use segmenter::Segmenter;
 

@@ -29,6 +29,12 @@ labels! {
     }
 }
 labels! {
+    /// Why a camera's picture cannot be believed.
+    Sight {
+        Frozen = "frozen", Black = "black", Covered = "covered", Blurred = "blurred",
+    }
+}
+labels! {
     /// Whether a camera can alert.
     Learning { Learning = "learning", Armed = "armed", Relearning = "relearning" }
 }

@@ -1,7 +1,7 @@
 //! Every Prometheus metric: its name, help, labels and unit; nowhere else is a metric named.
 
 use super::labels::{
-    ClipResult, Delivery, DropReason, Label, Learning, Level, Link, Queue, ReconnectReason, Silence,
+    ClipResult, Delivery, DropReason, Label, Learning, Level, Link, Queue, ReconnectReason, Sight, Silence,
     SkipReason, Stage,
 };
 use prometheus::core::Collector;
@@ -88,6 +88,7 @@ pub struct Metrics {
     catalogue: Vec<Described>,
     camera_up: IntGaugeVec,
     camera_state: IntGaugeVec,
+    bad_pictures: IntGaugeVec,
     frames: IntCounterVec,
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
@@ -141,6 +142,11 @@ impl Metrics {
                 "camera_state",
                 &["camera", "state"],
                 "1 for the state of the connection, 0 for the others.",
+            ),
+            bad_pictures: m.int_gauge(
+                "cameras_bad_picture",
+                &["state"],
+                "Cameras whose picture cannot be believed, by what it is.",
             ),
             frames: m.counter("frames_total", c, "Frames analysed."),
             frames_dropped: m.counter(
@@ -274,6 +280,7 @@ impl Metrics {
             name: name.into(),
             up: self.camera_up.with_label_values(c),
             state: self.camera_state.clone(),
+            bad_pictures: self.bad_pictures.clone(),
             frames: self.frames.with_label_values(c),
             frames_dropped: self.frames_dropped.clone(),
             reconnects: self.reconnects.clone(),
@@ -390,6 +397,7 @@ impl Metrics {
             let _ = writeln!(text, "- {label}: {}", all.join(", "));
         }
         values::<Link>(&mut text, "`state` of `camera_state`");
+        values::<Sight>(&mut text, "`state` of `cameras_bad_picture`");
         values::<Learning>(&mut text, "`state` of `learning_state`");
         values::<Level>(&mut text, "`severity`");
         values::<Silence>(&mut text, "`reason` of `alerts_quiet_total`");
@@ -410,6 +418,7 @@ pub struct CameraMetrics {
     name: String,
     up: IntGauge,
     state: IntGaugeVec,
+    bad_pictures: IntGaugeVec,
     frames: IntCounter,
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
@@ -441,6 +450,12 @@ impl CameraMetrics {
 
     pub fn reconnect(&self, reason: ReconnectReason) {
         self.reconnects.with_label_values(&[&self.name, reason.text()]).inc();
+    }
+
+    /// The picture is bad in another way than `before`, or no longer; `None` is a good one.
+    pub fn picture(&self, before: Option<Sight>, now: Option<Sight>) {
+        before.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).dec());
+        now.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).inc());
     }
 
     pub fn link(&self, state: Link) {

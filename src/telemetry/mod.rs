@@ -5,8 +5,8 @@ mod log;
 mod metrics;
 
 pub use labels::{
-    ClipResult, Delivery, DropReason, Learning, Level, Link, Queue, ReconnectReason, Silence, SkipReason,
-    Stage,
+    ClipResult, Delivery, DropReason, Learning, Level, Link, Queue, ReconnectReason, Sight, Silence,
+    SkipReason, Stage,
 };
 pub use log::{LogError, LogFormat, init_log};
 pub use metrics::{CameraMetrics, DetectorMetrics, Metrics, QueueMetrics};

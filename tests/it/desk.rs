@@ -3,7 +3,7 @@
 use sigmawatch::access::Access;
 use sigmawatch::api::{
     Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState, Parts, ServerHandle, serve,
+    LearningStatus, LinkState, Parts, PictureStatus, ServerHandle, serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::config::{Baseline, Http, User};
@@ -109,6 +109,7 @@ pub fn camera(name: &str, link: LinkState, state: LearningState) -> CameraStatus
         last_frame_age: Some(if link == LinkState::Live { 0.1 } else { 42.0 }),
         reconnects: 1,
         frames: 1000,
+        picture: PictureStatus::default(),
         detect: DetectStatus { on: true, state: DetectState::On },
         places: Default::default(),
         detectors: vec![detector("main", state)],

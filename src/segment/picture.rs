@@ -1,0 +1,382 @@
+//! Whether the picture can be believed: a camera whose frames arrive may show a frozen, black, covered or blurred one.
+//!
+//! Looked at are a few thousand single pixels some times a second; single ones, since means would hide the sensor's
+//! noise, which is what tells a scene where nothing happens from a picture that is repeated. An encoder that is fed
+//! one picture again and again gives slightly different ones at its key frames, but sooner or later the very same as
+//! seconds before; noise never comes back, even where a coarse encoder leaves it out between key frames.
+
+use crate::frame::{FrameSpec, PixelFormat};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Pictures are looked at this often.
+const EVERY: Duration = Duration::from_millis(390);
+/// Pixels that are looked at, at most, along each side.
+const ACROSS: usize = 112;
+const DOWN: usize = 72;
+/// Cells whose means are compared, along each side.
+const COLUMNS: usize = 16;
+const ROWS: usize = 9;
+/// A picture is compared with those that are at least so old, longer than the usual time between key frames, ...
+const AGO: Duration = Duration::from_millis(10_400);
+/// ... and at most this, ...
+const KEPT: Duration = Duration::from_secs(12);
+/// ... of which there must be so many.
+const LEAST: usize = 5;
+/// Mean difference, in levels, below which two pictures are the same. Sensor noise of one level leaves 0.25 and more
+/// after H.264 at 200 kbit/s.
+const SAME: f32 = 0.18;
+/// Something moves when a cell differs from the look before by so many levels on average, or the whole by so many.
+const MOVED_CELL: f32 = 5.0;
+const MOVED: f32 = 1.5;
+/// A camera whose typical cell stirs by this from look to look, usually, and by no more than that for all of
+/// [`AGO`], is frozen although its encoder still improves the picture, by no more than the last.
+const STIRS: f32 = 0.1;
+const STIRS_NOT: f32 = 0.01;
+const IMPROVED: f32 = 0.5;
+/// Black: nearly all pixels are this dark, and there is nothing to be seen in them.
+const DARK: u8 = 28;
+const NEARLY_ALL: f32 = 0.98;
+const NOTHING_SEEN: f32 = 3.0;
+/// Covered: cells differ by no more than this from an even or evenly falling brightness, and edges are as faint.
+const EVEN: f32 = 8.0;
+const NO_EDGES: f32 = 3.0;
+/// Blurred: edges are fainter than this share of what is usual, while what is large looks as usual.
+const BLURRED: f32 = 0.5;
+const ALIKE: f32 = 0.7;
+const CONTRAST: f32 = 0.5;
+/// Edges are means over this time, seconds, so that noise is none.
+const EDGES: f32 = 2.0;
+/// What is usual is followed within this time, seconds; hardly any more where the picture is bad.
+const USUAL: f32 = 60.0;
+const USUAL_BAD: f32 = 3600.0;
+/// Nothing is usual before so much was seen.
+const KNOWN_AFTER: Duration = Duration::from_secs(20);
+/// A bad picture must last so long, a frozen one so long beyond [`AGO`], and be good again for so long.
+const BAD_FOR: Duration = Duration::from_secs(8);
+const FROZEN_FOR: Duration = Duration::from_millis(700);
+const GOOD_FOR: Duration = Duration::from_secs(2);
+
+/// What a camera's picture is worth. Where several hold, the first one of black, covered, frozen, blurred is told: a
+/// black picture stands still as well, and darkness is the better reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PictureState {
+    Healthy,
+    /// The same picture comes again and again.
+    Frozen,
+    /// There is no light in it.
+    Black,
+    /// It shows one even surface.
+    Covered,
+    /// It has lost its edges.
+    Blurred,
+}
+
+impl PictureState {
+    /// What is wrong, with a remedy; `None` where nothing is.
+    pub fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Healthy => None,
+            Self::Frozen => Some(
+                "the picture has not changed for more than 10 s although frames arrive: it is frozen (restart the \
+                 camera)",
+            ),
+            Self::Black => {
+                Some("the picture is black (see to the camera's light, lens cap, and day and night switch)")
+            }
+            Self::Covered => Some(
+                "the picture shows one even surface: the lens is covered, or there is no sensor signal (clear the \
+                 lens, or restart the camera)",
+            ),
+            Self::Blurred => {
+                Some("the picture is blurred (clean the lens, wait for fog to lift, or focus the camera)")
+            }
+        }
+    }
+}
+
+/// The figures of the newest look; levels are of luma, 0 to 255.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Look {
+    /// Mean difference from the most alike of the pictures [`AGO`]; `None` while there is none.
+    pub again: Option<f32>,
+    /// How much the typical cell differs from the look before.
+    pub stir: f32,
+    /// Share of dark pixels.
+    pub dark: f32,
+    /// Between the dark and the bright cells, once an even fall of brightness is taken out.
+    pub uneven: f32,
+    /// Strength of edges, root of the mean square: a blur spreads a step, and leaves its sum as it is.
+    pub edges: f32,
+}
+
+/// Watches the pictures of one camera. Pure: its only clock is the caller's.
+#[derive(Debug)]
+pub struct PictureWatch {
+    spec: FrameSpec,
+    /// Looks of the last [`KEPT`], oldest first: when, the pixels, how much the typical cell stirred.
+    looks: VecDeque<(Duration, Vec<u8>, f32)>,
+    look: Look,
+    /// Differences of pixels from those beside them, over time.
+    edges: Vec<f32>,
+    began: Option<Duration>,
+    moved: Duration,
+    usual: Option<Usual>,
+    black: Lasting,
+    covered: Lasting,
+    frozen: Lasting,
+    blurred: Lasting,
+    state: PictureState,
+}
+
+#[derive(Debug)]
+struct Usual {
+    stir: f32,
+    edges: f32,
+    cells: Vec<f32>,
+}
+
+/// Something that holds once it has lasted, until it has been over for a while.
+#[derive(Debug, Default)]
+struct Lasting {
+    holds: bool,
+    /// It is otherwise than `holds` says since then.
+    since: Option<Duration>,
+}
+
+impl Lasting {
+    fn see(&mut self, is: bool, now: Duration, lasts: Duration) {
+        if is == self.holds {
+            self.since = None;
+            return;
+        }
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) >= if is { lasts } else { GOOD_FOR } {
+            (self.holds, self.since) = (is, None);
+        }
+    }
+}
+
+impl PictureWatch {
+    pub fn new(spec: FrameSpec) -> Self {
+        Self {
+            spec,
+            looks: VecDeque::new(),
+            look: Look::default(),
+            edges: vec![],
+            began: None,
+            moved: Duration::ZERO,
+            usual: None,
+            black: Lasting::default(),
+            covered: Lasting::default(),
+            frozen: Lasting::default(),
+            blurred: Lasting::default(),
+            state: PictureState::Healthy,
+        }
+    }
+
+    pub fn state(&self) -> PictureState {
+        self.state
+    }
+
+    /// For people who want to know why.
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Takes the next picture (`FrameSpec::frame_bytes` bytes), shown at `now`, a clock that never goes back. Gives
+    /// the state that begins with it.
+    pub fn see(&mut self, pixels: &[u8], now: Duration) -> Option<PictureState> {
+        let passed = self.looks.back().map(|(at, ..)| now.saturating_sub(*at));
+        if passed.is_some_and(|passed| passed < EVERY) {
+            return None;
+        }
+        let passed = passed.unwrap_or_default().as_secs_f32();
+        let began = *self.began.get_or_insert(now);
+        let (picked, beside, across) = self.pick(pixels);
+        let cells = cells(&picked, across, |v| f32::from(*v));
+        self.compare(&picked, across, now);
+        if self.edges.is_empty() {
+            self.edges = beside;
+        } else {
+            follow(&mut self.edges, &beside, passed / EDGES);
+        }
+        let dark = picked.iter().filter(|v| **v <= DARK).count() as f32 / picked.len() as f32;
+        self.look = Look {
+            dark,
+            uneven: spread(&without_plane(&cells)),
+            edges: (self.edges.iter().map(|e| e * e).sum::<f32>() / self.edges.len().max(1) as f32).sqrt(),
+            ..self.look
+        };
+        self.looks.push_back((now, picked, self.look.stir));
+
+        let Look { uneven, edges, .. } = self.look;
+        self.black.see(dark >= NEARLY_ALL && uneven <= NOTHING_SEEN, now, BAD_FOR);
+        self.covered.see(uneven <= EVEN && edges <= NO_EDGES, now, BAD_FOR);
+        self.frozen.see(self.stands_still(now), now, FROZEN_FOR);
+        let known = now.saturating_sub(began) >= KNOWN_AFTER;
+        let blurred = known && self.usual.as_ref().is_some_and(|usual| usual.is_sharper(edges, &cells));
+        self.blurred.see(blurred, now, BAD_FOR);
+        self.get_used(passed, cells, blurred);
+
+        let state = match (self.black.holds, self.covered.holds, self.frozen.holds, self.blurred.holds) {
+            (true, ..) => PictureState::Black,
+            (_, true, ..) => PictureState::Covered,
+            (_, _, true, _) => PictureState::Frozen,
+            (.., true) => PictureState::Blurred,
+            _ => PictureState::Healthy,
+        };
+        let changed = state != self.state;
+        self.state = state;
+        changed.then_some(state)
+    }
+
+    /// Every so many pixels, how each differs from one beside it, and how many there are in a row.
+    fn pick(&self, pixels: &[u8]) -> (Vec<u8>, Vec<f32>, usize) {
+        let (width, height) = (self.spec.width as usize, self.spec.height as usize);
+        // The green of colour pictures stands for luma.
+        let (step, first) = match self.spec.format {
+            PixelFormat::Gray8 => (1, 0),
+            PixelFormat::Rgb8 => (3, 1),
+        };
+        let (right, down) = (width.div_ceil(ACROSS), height.div_ceil(DOWN));
+        let beside = 2.min(width - 1);
+        let (mut picked, mut differ) = (vec![], vec![]);
+        for line in pixels.chunks_exact(width * step).step_by(down) {
+            let at = |x: usize| line[x * step + first];
+            for x in (0..width).step_by(right) {
+                let other = if x + beside < width { x + beside } else { x - beside };
+                picked.push(at(x));
+                differ.push(f32::from(at(x)) - f32::from(at(other)));
+            }
+        }
+        (picked, differ, width.div_ceil(right))
+    }
+
+    /// With the look before, and with those [`AGO`].
+    fn compare(&mut self, picked: &[u8], across: usize, now: Duration) {
+        while self.looks.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > KEPT) {
+            self.looks.pop_front();
+        }
+        let old = self.looks.iter().take_while(|(at, ..)| now.saturating_sub(*at) >= AGO);
+        self.look.again = old.map(|(_, before, _)| apart(picked, before)).min_by(f32::total_cmp);
+        let Some((_, before, _)) = self.looks.back() else {
+            self.moved = now;
+            return;
+        };
+        let steps: Vec<u8> = picked.iter().zip(before).map(|(a, b)| a.abs_diff(*b)).collect();
+        let mut by_cell = cells(&steps, across, |v| f32::from(*v));
+        by_cell.sort_by(f32::total_cmp);
+        self.look.stir = by_cell[by_cell.len() / 2];
+        if by_cell[by_cell.len() - 1] >= MOVED_CELL || apart(picked, before) >= MOVED {
+            self.moved = now;
+        }
+    }
+
+    /// Nothing has moved for long, and not even noise tells pictures apart.
+    fn stands_still(&self, now: Duration) -> bool {
+        let Some(again) = self.look.again.filter(|_| self.looks.len() >= LEAST) else { return false };
+        if now.saturating_sub(self.moved) < AGO {
+            return false;
+        }
+        let stirs_not = || {
+            let recent = self.looks.iter().rev().take_while(|(at, ..)| now.saturating_sub(*at) <= AGO);
+            let mut stirs: Vec<f32> = recent.map(|(.., stir)| *stir).collect();
+            stirs.sort_by(f32::total_cmp);
+            stirs[stirs.len() / 2] <= STIRS_NOT
+        };
+        let usually_stirs = self.usual.as_ref().is_some_and(|usual| usual.stir >= STIRS);
+        again <= SAME || usually_stirs && again <= IMPROVED && stirs_not()
+    }
+
+    /// What is seen becomes what is usual, unless it is bad.
+    fn get_used(&mut self, passed: f32, cells: Vec<f32>, blurred: bool) {
+        let Look { stir, edges, .. } = self.look;
+        let Some(usual) = &mut self.usual else {
+            self.usual = Some(Usual { stir, edges, cells });
+            return;
+        };
+        // A picture that has just stopped must not become usual before that is known.
+        let bad = blurred || self.state != PictureState::Healthy || stir <= STIRS_NOT && usual.stir > STIRS;
+        let pace = passed / if bad { USUAL_BAD } else { USUAL };
+        follow(std::slice::from_mut(&mut usual.stir), &[stir], pace);
+        follow(std::slice::from_mut(&mut usual.edges), &[edges], pace);
+        follow(&mut usual.cells, &cells, pace);
+    }
+}
+
+impl Usual {
+    /// Than a picture of the same view.
+    fn is_sharper(&self, edges: f32, cells: &[f32]) -> bool {
+        let (now, usual) = (without_mean(cells), without_mean(&self.cells));
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let (power, usual_power) = (product(&now, &now), product(&usual, &usual));
+        let alike = product(&now, &usual) / (power * usual_power).sqrt().max(f32::MIN_POSITIVE);
+        self.edges > NO_EDGES
+            && edges < BLURRED * self.edges
+            && alike >= ALIKE
+            && power >= CONTRAST * CONTRAST * usual_power
+    }
+}
+
+/// Draws what is remembered towards what is seen, by a share of the way.
+fn follow(remembered: &mut [f32], seen: &[f32], pace: f32) {
+    remembered.iter_mut().zip(seen).for_each(|(r, s)| *r += (s - *r) * pace.min(1.0));
+}
+
+/// Mean difference of two pictures.
+fn apart(a: &[u8], b: &[u8]) -> f32 {
+    let sum: u32 = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    sum as f32 / a.len() as f32
+}
+
+/// Means over [`ROWS`] x [`COLUMNS`] cells of values of which there are `across` in a row.
+fn cells<T>(values: &[T], across: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
+    let rows = values.len() / across;
+    let mut sums = [(0.0, 0.0f32); COLUMNS * ROWS];
+    for (i, v) in values.iter().enumerate() {
+        let (sum, count) = &mut sums[i / across * ROWS / rows * COLUMNS + i % across * COLUMNS / across];
+        *sum += value(v);
+        *count += 1.0;
+    }
+    // Cells of a picture that is smaller than they are many have no pixel, and say nothing.
+    sums.iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count).collect()
+}
+
+fn without_mean(values: &[f32]) -> Vec<f32> {
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    values.iter().map(|v| v - mean).collect()
+}
+
+/// Means of cells without the plane that fits them best.
+fn without_plane(cells: &[f32]) -> Vec<f32> {
+    let mut left = without_mean(cells);
+    if cells.len() == COLUMNS * ROWS {
+        let place = |i: usize| {
+            [
+                (i % COLUMNS) as f32 - (COLUMNS - 1) as f32 / 2.0,
+                (i / COLUMNS) as f32 - (ROWS - 1) as f32 / 2.0,
+            ]
+        };
+        for axis in [0, 1] {
+            let product: f32 = left.iter().enumerate().map(|(i, v)| v * place(i)[axis]).sum();
+            let power: f32 = (0..left.len()).map(|i| place(i)[axis].powi(2)).sum();
+            left.iter_mut().enumerate().for_each(|(i, v)| *v -= product / power * place(i)[axis]);
+        }
+    }
+    left
+}
+
+/// From the 5th to the 95th of a hundred values: a clock that is written into the picture matters little.
+fn spread(values: &[f32]) -> f32 {
+    let mut values = values.to_vec();
+    values.sort_by(f32::total_cmp);
+    let at = |share: f32| values[((values.len() - 1) as f32 * share) as usize];
+    at(0.95) - at(0.05)
+}
+
+#[cfg(test)]
+mod tests;
