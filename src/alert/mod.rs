@@ -85,6 +85,9 @@ pub struct Event {
     /// Why it is one; `None` where there was nothing to explain it by.
     #[serde(default)]
     pub why: Option<Why>,
+    /// The wall clock was set while it lasted or shortly before: its times may be wrong.
+    #[serde(default)]
+    pub clock_suspect: bool,
     /// Why it is announced to nobody, if it is not.
     #[serde(default)]
     pub quiet: Option<Quiet>,

@@ -1,7 +1,7 @@
 //! Verdicts -> events: what one detector's segments do to its open event. Pure: no clock, no disk.
 
 use super::{Change, Event, ModelRef, Quieting, Severity, Why, Zone, zones_of};
-use crate::base::{CameraName, DetectorName};
+use crate::base::{CameraName, DetectorName, Timestamp};
 use crate::frame::Stamp;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score};
@@ -40,6 +40,10 @@ pub struct Observation<'a> {
     pub model: &'a ModelRef,
     pub grid: Grid,
     pub covers: Covers,
+    /// A moment after those of all observations before, whatever the wall clock does.
+    pub moment: Timestamp,
+    /// The wall clock was set shortly before.
+    pub clock_suspect: bool,
 }
 
 /// Something to publish.
@@ -185,7 +189,7 @@ impl Tracker {
         let rarest = part_of_it().map(|r| r.probability).fold(seen.probability, f64::min);
         let top_regions = seen.score.top_regions(seen.grid, TOP_REGIONS);
         let event = Event {
-            id: new_id(seen.segment.end.wall),
+            id: new_id(seen.moment),
             camera: self.camera.clone(),
             detector: self.detector.clone(),
             start_time: first_start.wall,
@@ -211,6 +215,7 @@ impl Tracker {
             top_regions,
             factors: seen.reasons.to_vec(),
             why: None,
+            clock_suspect: seen.clock_suspect,
             quiet: self.quieting.opens(now),
             has_snapshot: false,
             review: None,
@@ -236,6 +241,7 @@ impl Tracker {
         event.score = seen.score.value;
         event.last_time = seen.segment.end.wall;
         event.last_segment = seen.segment.index;
+        event.clock_suspect |= seen.clock_suspect;
         let rarest = event.probability.map_or(seen.probability, |p| p.min(seen.probability));
         event.probability = Some(rarest).filter(|p| !p.is_nan());
         event.top_score = event.top_score.max(seen.score.value);
@@ -271,7 +277,7 @@ impl Tracker {
 }
 
 /// UUID version 7 of the moment `at`: sorts by time, and two of one moment differ.
-fn new_id(at: crate::base::Timestamp) -> String {
+fn new_id(at: Timestamp) -> String {
     let seconds = u64::try_from(at.as_second()).unwrap_or(0);
     let nanoseconds = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
     let moment = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
@@ -300,7 +306,6 @@ fn severity(score: f32, probability: f64, seen: &Observation) -> Severity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Timestamp;
 
     const RULE: Rule = Rule { open_n: 2, open_m: 3, close_after: Duration::from_secs(5) };
     const THRESHOLD: Threshold = Threshold { mu: 1.0, sigma: 0.5, k: 2.0, budget: None };
@@ -308,6 +313,9 @@ mod tests {
 
     struct Camera {
         tracker: Tracker,
+        suspect: bool,
+        /// Where it is not the wall clock's.
+        moment: Option<Timestamp>,
         model: ModelRef,
         /// Seconds of wall, monotonic and presentation time alike, unless a run has its own.
         pts_offset: u64,
@@ -333,6 +341,8 @@ mod tests {
                     Quieting::new(Duration::from_secs(20), None),
                     vec![],
                 ),
+                suspect: false,
+                moment: None,
                 model,
                 pts_offset: 0,
                 run: 0,
@@ -371,6 +381,8 @@ mod tests {
                 model: &self.model,
                 grid: GRID,
                 covers: Covers::default(),
+                moment: self.moment.unwrap_or(segment.end.wall),
+                clock_suspect: self.suspect,
             })
         }
     }
@@ -381,6 +393,23 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000 + second).expect("in range")
+    }
+
+    #[test]
+    fn a_clock_that_was_set_marks_the_event_and_leaves_the_order_of_ids() {
+        let mut camera = Camera::new();
+        camera.see(1, 9.0);
+        let [opened] = camera.see(2, 9.0).try_into().expect("one report");
+        assert!(!opened.event.clock_suspect);
+        camera.suspect = true;
+        camera.see(4, 9.0);
+        camera.suspect = false;
+        let [over] = camera.tracker.finish().into_iter().collect::<Vec<_>>().try_into().expect("its end");
+        assert!(over.event.clock_suspect, "for good");
+        // An hour back: the moment is still a later one.
+        camera.moment = Some(at(4).checked_add(Duration::from_millis(1)).expect("in range"));
+        let next: Vec<Report> = [100, 101].into_iter().flat_map(|second| camera.see(second, 9.0)).collect();
+        assert!(next[0].event.id > opened.event.id && !next[0].event.clock_suspect);
     }
 
     #[test]

@@ -201,6 +201,8 @@ pub struct EventDto {
     pub model: ModelDto,
     pub segments: SegmentsDto,
     pub severity: Severity,
+    /// The wall clock was set while it lasted or shortly before: its times may be wrong.
+    pub clock_suspect: bool,
     /// Why it is announced to nobody: `cool_down` or `rate_cap`; null where it is announced.
     pub quiet: Option<Quiet>,
     /// Strangest regions, strangest first.
@@ -323,6 +325,7 @@ impl EventDto {
             model: ModelDto { name: event.model.name.clone(), sha256: event.model.sha256.clone() },
             segments: SegmentsDto { first: event.first_segment, last: event.last_segment },
             severity: event.severity,
+            clock_suspect: event.clock_suspect,
             quiet: event.quiet,
             top_regions: event
                 .top_regions

@@ -9,6 +9,7 @@ mod polygon;
 mod rate;
 mod schema;
 mod template;
+mod wall;
 
 pub use backoff::Backoff;
 pub use choice::Choice;
@@ -21,3 +22,4 @@ pub use polygon::Polygon;
 pub use rate::{Per, Rate};
 pub(crate) use schema::inline_schema;
 pub use template::Template;
+pub use wall::WallWatch;

@@ -4,6 +4,7 @@ use super::probe::{self, Probe};
 use super::{BAD_CONFIG, FAILURE, out, out_json};
 use crate::api::{self, ServeError};
 use crate::config::{self, Detector, Extractor, Invalid, Loaded, Problem, Provider, Scorer};
+use crate::daemon;
 use crate::features::ExtractorModel;
 use crate::features::v1::{self, V1Params};
 use crate::infer::{self, InferError, Manifest};
@@ -163,6 +164,7 @@ fn extractor(detector: &Detector) -> Result<Manifest, InferError> {
             }
         }
         Extractor::File(path) => {
+            daemon::try_model(path)?;
             let (manifest, _) = infer::describe(path)?;
             manifest.extractor(&path.display().to_string())?;
             Ok(manifest)
@@ -175,6 +177,7 @@ fn fit(detector: &Detector, extractor: &Manifest) -> Result<(), InferError> {
     match &detector.scorer {
         Scorer::Learned(_) => Ok(()),
         Scorer::File(path) => {
+            daemon::try_model(path)?;
             let (scorer, model) = (infer::describe(path)?.0, path.display().to_string());
             scorer.check_learned_from(&model, extractor)?;
             scorer.check_stride(&model, detector.stride)

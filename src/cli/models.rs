@@ -4,6 +4,7 @@ mod convert;
 mod disentanglement;
 mod fetch;
 mod inspect;
+mod trial;
 
 use super::{init_onnxruntime, out, out_json};
 use crate::base::write_atomically;
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Load a model file and run it once, in bounds of memory and time, as the daemon does with every foreign one
+    Try(trial::Try),
     /// Write a built-in extractor as a model file that anyone's ONNX Runtime runs
     Export(Export),
     /// Bring the published weights of a network, and write them as an extractor
@@ -98,6 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
         Command::List { paths, json } => list(paths, *json),
         Command::Describe { file, json } => describe(file, *json),
+        Command::Try(attempt) => trial::run(attempt),
         Command::Export(export) => self::export(export),
         Command::Fetch(fetch) => fetch::run(fetch),
         Command::Inspect(inspect) => inspect::run(inspect),

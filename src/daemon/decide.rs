@@ -12,11 +12,12 @@ use super::fusing::Fusing;
 use super::lane::{Received, receive, receive_waiting};
 use super::life::Life;
 use super::pulse::Pulse;
+use super::sameness::Sameness;
 use super::scoring::{Arming, Scored};
 use super::why::{Evidence, Looks, Witness, middle};
 use crate::alert::{Change, Event, ModelRef, Observation, Report, Tracker, incident};
 use crate::api::{Bus, DetectState, LearningState, announce_event};
-use crate::base::{CameraName, Clock, DetectorName, Timestamp};
+use crate::base::{CameraName, Clock, DetectorName, Timestamp, WallWatch};
 use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
@@ -34,6 +35,10 @@ use std::time::{Duration, Instant};
 const WRITE_SCORES_EVERY: Duration = Duration::from_secs(1);
 /// Old events, pictures and scores are removed this often.
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
+
+/// Said of a model that does not look.
+const CONSTANT: &str = "the model gives the same score whatever it is shown (learn the camera again, or name another \
+                        model)";
 
 /// What the desk keeps of one detector.
 pub struct Seat {
@@ -55,6 +60,7 @@ pub struct Seat {
     pub to_see: f64,
     /// The last score could not be used; said once, not at every segment.
     pub troubled: bool,
+    pub sameness: Sameness,
 }
 
 /// What the desk keeps of one feed: the features that its detectors learn from.
@@ -99,6 +105,7 @@ pub struct Desk {
     /// Pictures that wait to be drawn, one a detector at most.
     pub drawings: VecDeque<Drawing>,
     pub clips: ClipDesk,
+    pub wall: WallWatch,
     pub pulse: Pulse,
 }
 
@@ -145,7 +152,12 @@ impl Desk {
                 written = now;
             }
             if retained.is_zero() || now.saturating_sub(retained) >= RETAIN_EVERY {
-                match self.store.retain(&self.limits) {
+                let limits = match self.wall.is_suspect(now) {
+                    // By a clock that may be wrong nothing is too old.
+                    true => Limits { keep: Duration::MAX, keep_reviewed: Duration::MAX, ..self.limits },
+                    false => self.limits,
+                };
+                match self.store.retain(&limits) {
                     Ok((removed, kept)) => {
                         self.metrics.kept(kept.database, kept.pictures, kept.clips, kept.galleries);
                         self.metrics.removed(removed.age, removed.size);
@@ -167,6 +179,7 @@ impl Desk {
     fn take(&mut self, scored: Scored) {
         let Scored { feed, segment, features, scores } = scored;
         let began = Instant::now();
+        self.look_at_the_clock(&segment);
         let seen = features.map(|features| Arc::new(Evidence { segment: segment.clone(), features }));
         for (place, score) in scores.into_iter().enumerate() {
             let detector = self.memories[feed].detectors[place];
@@ -189,6 +202,17 @@ impl Desk {
         {
             self.remember(feed, &segment, &evidence.features);
             self.collect(feed, &evidence);
+        }
+    }
+
+    /// Times of arrival are what every event has its times from.
+    fn look_at_the_clock(&mut self, segment: &Segment) {
+        if let Some(by) = self.wall.look(segment.end.wall, segment.end.received) {
+            self.metrics.clock_step();
+            tracing::warn!(
+                "the wall clock was set by {} s: alerts are marked `clock_suspect` for ten minutes",
+                by.as_secs()
+            );
         }
     }
 
@@ -276,9 +300,14 @@ impl Desk {
         let seat = &mut self.seats[detector];
         let Threshold { mu, sigma, k, .. } = threshold;
         seat.metrics.scored(f64::from(score.value), found.probability, mu, sigma, k);
-        seat.troubled = false;
+        let constant =
+            found.by.is_some() && seat.sameness.look(&found.witness.evidence.features, score.value);
+        if constant && !seat.troubled {
+            tracing::error!(camera = %seat.camera_name, detector = %seat.name, "{CONSTANT}");
+        }
+        seat.troubled = constant;
         self.board.of(detector, |watch| {
-            watch.problem = None;
+            watch.problem = constant.then(|| CONSTANT.to_string());
             watch.threshold = Some(threshold);
             watch.last_score = Some(score.value);
             watch.probability = Some(found.probability);
@@ -298,6 +327,8 @@ impl Desk {
             model: found.model,
             grid: found.grid,
             covers: found.covers,
+            moment: self.wall.in_order(segment.end.wall),
+            clock_suspect: self.wall.is_suspect(segment.end.received),
         };
         let held = self.held(detector, segment);
         let seat = &mut self.seats[detector];
@@ -524,6 +555,7 @@ impl Desk {
 
     /// Events of cameras that have gone silent end by the clock.
     fn let_time_pass(&mut self, now: Duration) {
+        self.metrics.unhealthy(self.seats.iter().filter(|seat| seat.troubled).count());
         for detector in 0..self.seats.len() {
             if let Some(report) = self.seats[detector].tracker.as_mut().and_then(|tracker| tracker.tick(now))
             {

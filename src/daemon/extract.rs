@@ -36,6 +36,7 @@ pub fn work(
             continue;
         };
         let began = Instant::now();
+        pulse.beat_until(crate::features::DEADLINE);
         let features = extractors[which[feed]].extract(&[&segment]).map(|mut batch| batch.remove(0));
         metrics.stage(Stage::Extract, began.elapsed());
         waiting.depth(lane.depth());

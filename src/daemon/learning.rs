@@ -7,6 +7,7 @@ use super::board::Board;
 use super::pulse::Pulse;
 use super::scoring::{Arm, Armed};
 use super::stop::Stop;
+use super::trial::try_model;
 use crate::alert::ModelRef;
 use crate::api::LearningState;
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
@@ -16,6 +17,7 @@ use crate::score::{OnnxScorer, Scorer};
 use crate::telemetry::Metrics;
 use crate::threshold::Threshold;
 use crate::train::Regions;
+use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Read};
@@ -26,8 +28,8 @@ use std::time::Duration;
 
 /// Niceness of the learning process: watching comes first.
 const NICE: &str = "15";
-/// What the learning process sees of the environment.
-const KEPT: [&str; 8] =
+/// What a process that needs no secrets sees of the environment.
+pub(super) const KEPT: [&str; 8] =
     ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "SIGMAWATCH_LOG"];
 
 /// What learning needs to know of a detector.
@@ -79,7 +81,12 @@ impl Supervisor {
     /// # Errors
     /// When a model file that the configuration names cannot be used.
     pub fn arm_at_start(&self) -> anyhow::Result<()> {
+        let mut tried = std::collections::BTreeSet::new();
         for (detector, pupil) in self.pupils.iter().enumerate() {
+            if pupil.in_place.is_none() && tried.insert(&pupil.model) {
+                let of = || format!("detector {} of camera {}", pupil.detector, pupil.camera);
+                try_model(&pupil.model).with_context(of)?;
+            }
             if pupil.in_place.is_some() && !pupil.model.exists() {
                 self.publish(detector);
                 continue;

@@ -25,13 +25,16 @@ mod life;
 mod plan;
 mod pulse;
 mod recording;
+mod sameness;
 mod scoring;
 mod setup;
 mod stop;
 mod telling;
+mod trial;
 mod why;
 
 pub use stop::Stop;
+pub use trial::{try_model, try_model_within};
 
 use crate::access::Access;
 use crate::alert::Change;
@@ -169,6 +172,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         },
         timeline: vec![],
         drawings: Default::default(),
+        wall: Default::default(),
         pulse: pulses.stage("desk"),
     };
     let desk = spawn("desk", move || desk.run(&at_desk))?;

@@ -3,6 +3,7 @@
 //! A camera is decoded once. Extractors that want other pictures have a *view* each; detectors with one extractor
 //! and one stride share a *feed*, and with it segments and features. Cameras with the same extractor share its model.
 
+use super::trial::try_model;
 use crate::alert::{Zone, covered_regions};
 use crate::base::{CameraName, DetectorName, Polygon};
 use crate::config::{self, Config, FUSED, Fusion, FusionRule};
@@ -100,6 +101,9 @@ impl Plan {
         };
         if let Some(known) = self.extractors.iter().position(same) {
             return Ok(known);
+        }
+        if let config::Extractor::File(path) = wanted {
+            try_model(path)?;
         }
         self.extractors.push((wanted.clone(), ExtractorModel::prepare_on(*provider, wanted)?));
         Ok(self.extractors.len() - 1)

@@ -17,7 +17,7 @@ pub struct Pulses {
 
 struct Stage {
     name: String,
-    /// Monotonic milliseconds of the newest beat.
+    /// Monotonic milliseconds of the newest beat, or of a later moment until which none is due.
     beat: AtomicU64,
 }
 
@@ -55,7 +55,12 @@ impl Pulses {
 
 impl Pulse {
     pub fn beat(&self) {
-        self.stage.beat.store(self.clock.monotonic().as_millis() as u64, Ordering::Relaxed);
+        self.beat_until(Duration::ZERO);
+    }
+
+    /// Announces that the next beat may be so far off: something begins that is stopped after that time.
+    pub fn beat_until(&self, off: Duration) {
+        self.stage.beat.store((self.clock.monotonic() + off).as_millis() as u64, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +78,12 @@ mod tests {
         clock.advance(STUCK_AFTER);
         assert!(pulses.stuck().is_empty(), "exactly on time");
         lively.beat();
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(pulses.stuck(), ["silent"]);
+        silent.beat_until(Duration::from_secs(20));
+        clock.advance(Duration::from_secs(20) + STUCK_AFTER);
+        lively.beat();
+        assert!(pulses.stuck().is_empty(), "it said that it would be long");
         clock.advance(Duration::from_millis(1));
         assert_eq!(pulses.stuck(), ["silent"]);
         silent.beat();

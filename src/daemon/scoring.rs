@@ -95,6 +95,7 @@ pub fn work(
         let mut batch = vec![first];
         batch.extend(lane.try_iter().take(BATCH - 1));
         let began = Instant::now();
+        pulse.beat_until(crate::score::DEADLINE);
         let scored = score(&mut models, feeds, batch);
         metrics.stage(Stage::Score, began.elapsed());
         for scored in scored {

@@ -77,6 +77,7 @@ pub fn seats(plan: &Plan, memories: &[Memory], store: &Store, metrics: &Metrics)
             enough,
             to_see: (enough - seen).max(0.0),
             troubled: false,
+            sameness: Default::default(),
         }
     };
     let mut seats = vec![];

@@ -7,7 +7,7 @@ mod onnx;
 mod trial;
 pub mod v1;
 
-pub use onnx::{ExtractorModel, OnnxExtractor};
+pub use onnx::{DEADLINE, ExtractorModel, OnnxExtractor};
 pub use trial::trial;
 
 use crate::infer::ExtractorSpec;

@@ -8,8 +8,8 @@ use crate::segment::Segment;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A segment that takes longer than this would be out of date anyway.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// An extractor's run on a segment is stopped after this: what comes later is out of date anyway.
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// An extractor as bytes, checked once, to be opened by every worker that needs it.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl ExtractorModel {
         if let Some(parts) = &self.parts {
             return Ok(Box::new(parts.open(self.provider, self.spec())?));
         }
-        let session = Session::on(self.provider, &self.name, &self.bytes)?;
+        let session = Session::on(self.provider, &self.name, &self.bytes)?.within(DEADLINE);
         Ok(Box::new(OnnxExtractor { session, spec: self.spec().clone(), pixels: Vec::new() }))
     }
 }
@@ -144,7 +144,7 @@ impl OnnxExtractor {
         let channels = frame.format.bytes_per_pixel();
         let shape = [1, *frames, frame.height as usize, frame.width as usize, channels];
         let input = TensorIn::U8 { dims: &shape, data: &self.pixels };
-        let outputs = self.session.run_with_deadline(input, DEADLINE)?;
+        let outputs = self.session.run(input)?;
         let Some(features) = outputs.into_iter().find(|o| o.name == "features") else {
             return Err(refuse(&self.session, "it gave no `features`".into()));
         };

@@ -1,5 +1,6 @@
 //! The ONNX room: writing graphs, describing models, running sessions. The only importer of `ort`.
 
+mod breaker;
 mod first_layer;
 mod graph;
 mod manifest;
@@ -15,7 +16,7 @@ pub use manifest::{
     Manifest, ModelSpec, Sampling, ScorerSpec, StateSpec,
 };
 pub use normal::{Normal, NormalSpec};
-pub use runtime::{Runner, TensorIn, TensorOut, init, require};
+pub use runtime::{Runner, TensorIn, TensorOut, init, library, require};
 pub use session::{Session, describe, read_model, sha256_hex};
 
 /// Why a model cannot be loaded or run; says which file, what is wrong and what to do.

@@ -1,6 +1,7 @@
 //! ONNX Runtime itself: the library, its environment, and graphs that run; the only file that creates sessions.
 
 use super::InferError;
+use super::breaker::Breaker;
 use super::provider;
 use crate::config::Provider;
 use ort::environment::Environment;
@@ -11,6 +12,9 @@ use ort::value::TensorRef;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
+
+/// What helps against runs that take too long.
+const TOO_SLOW: &str = "lighten the machine's load, or take a smaller model";
 
 /// The process has one environment; it lives as long as the process does.
 static ENVIRONMENT: Mutex<Option<Loaded>> = Mutex::new(None);
@@ -44,6 +48,11 @@ fn loaded(model: &str) -> Result<Loaded, InferError> {
     ENVIRONMENT.lock().expect("no panic while it is held").clone().ok_or_else(|| {
         InferError::new(model, "ONNX Runtime has not been loaded", "call `infer::init` before any model")
     })
+}
+
+/// Where the library in use lies; `None` before [`init`].
+pub fn library() -> Option<PathBuf> {
+    ENVIRONMENT.lock().expect("no panic while it is held").as_ref().map(|loaded| loaded.library.clone())
 }
 
 /// Whether the library in use has `provider`.
@@ -110,6 +119,9 @@ pub struct Runner {
     pub(super) inner: ort::session::Session,
     /// File or name, for messages.
     pub(super) model: String,
+    /// No run may take longer, where that is set.
+    deadline: Option<Duration>,
+    breaker: Breaker,
 }
 
 impl Runner {
@@ -141,21 +153,36 @@ impl Runner {
                 Provider::Cpu => refuse(e.to_string()),
                 _ => provider::refused(model, provider, &e.to_string()),
             })?;
-        Ok(Self { inner, model: model.into() })
+        Ok(Self { inner, model: model.into(), deadline: None, breaker: Breaker::default() })
+    }
+
+    /// From now on no run takes longer than `deadline` and an operator: it is stopped, and a model that has to be
+    /// stopped time and again is left alone for more and more runs.
+    pub(super) fn limit(&mut self, deadline: Duration) {
+        self.deadline = Some(deadline);
     }
 
     /// Runs the graph on its inputs, given in the order of the graph; so come the outputs.
     pub fn run(&mut self, inputs: &[TensorIn<'_>]) -> Result<Vec<TensorOut>, InferError> {
+        if let Some(deadline) = self.deadline {
+            return self.run_within(inputs, deadline);
+        }
         let options = RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
         self.run_with(inputs, &options).map_err(|e| self.failed(&e))
     }
 
-    /// Runs the graph as [`Runner::run`] does, and gives up after `deadline` (at the next operator).
-    pub fn run_with_deadline(
+    fn run_within(
         &mut self,
         inputs: &[TensorIn<'_>],
         deadline: Duration,
     ) -> Result<Vec<TensorOut>, InferError> {
+        self.breaker.admits().map_err(|stopped| {
+            let problem = format!(
+                "{stopped} runs in a row took longer than {} ms and were stopped; it is tried again from time to time",
+                deadline.as_millis()
+            );
+            InferError::new(&self.model, problem, TOO_SLOW)
+        })?;
         let options = &RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
         let (done, waits) = mpsc::channel::<()>();
         let (result, expired) = std::thread::scope(|scope| {
@@ -167,11 +194,12 @@ impl Runner {
             drop(done);
             (result, watchdog.join().expect("the watchdog does not panic"))
         });
+        self.breaker.ran(expired && result.is_err());
         result.map_err(|problem| match expired {
             true => InferError::new(
                 &self.model,
                 format!("a run took longer than {} ms and was stopped", deadline.as_millis()),
-                "lighten the machine's load, or take a smaller model",
+                TOO_SLOW,
             ),
             false => self.failed(&problem),
         })

@@ -70,13 +70,11 @@ impl Session {
         self.runner.run(inputs)
     }
 
-    /// Runs the model as [`Session::run`] does, and gives up after `deadline` (at the next operator).
-    pub fn run_with_deadline(
-        &mut self,
-        input: TensorIn<'_>,
-        deadline: Duration,
-    ) -> Result<Vec<TensorOut>, InferError> {
-        self.runner.run_with_deadline(&[input], deadline)
+    /// The same session, whose runs are stopped after `deadline` (at the next operator). A model that has to be stopped
+    /// time and again is left alone for more and more runs, which fail at once.
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.runner.limit(deadline);
+        self
     }
 }
 
@@ -254,8 +252,8 @@ mod tests {
         assert_eq!((out[0].name.as_str(), out[0].dims.as_slice()), ("score", [2usize].as_slice()));
         assert_eq!(out[0].data, [21.0, 45.0]);
         assert_eq!(out[1].dims, [2, 6]);
-        let deadline = Duration::from_secs(60);
-        let again = session.run_with_deadline(TensorIn::F32 { dims: &[2, 6, 2], data: &features }, deadline);
+        session = session.within(Duration::from_secs(60));
+        let again = session.run(TensorIn::F32 { dims: &[2, 6, 2], data: &features });
         assert_eq!(again.expect("runs"), out);
         let wrong = session.run(TensorIn::F32 { dims: &[2, 5, 2], data: &features[..20] });
         assert!(wrong.expect_err("another shape").to_string().contains("cannot be run"));
@@ -331,11 +329,14 @@ mod tests {
         let score = g.op("ReduceMax", &[&regions], &[("axes", [1i64].into()), ("keepdims", 0.into())]);
         g.output_f32("score", &score, &[N]);
         g.output_f32("regions", &regions, &[N, Dim::Fixed(6)]);
-        let mut session = Session::from_bytes("slow", &g.finish(&scorer_manifest())).expect("loads");
-        let input = [0.0; 12];
-        let run = session
-            .run_with_deadline(TensorIn::F32 { dims: &[1, 6, 2], data: &input }, Duration::from_millis(5));
-        let message = run.expect_err("stopped").to_string();
-        assert!(message.contains("took longer than 5 ms and was stopped"), "{message}");
+        let session = Session::from_bytes("slow", &g.finish(&scorer_manifest())).expect("loads");
+        let mut session = session.within(Duration::from_millis(5));
+        let mut said = || {
+            let run = session.run(TensorIn::F32 { dims: &[1, 6, 2], data: &[0.0; 12] });
+            run.expect_err("stopped").to_string()
+        };
+        let messages = [said(), said(), said()];
+        assert!(messages[1].contains("a run took longer than 5 ms and was stopped"), "{messages:?}");
+        assert!(messages[2].contains("2 runs in a row took longer than 5 ms"), "{messages:?}");
     }
 }

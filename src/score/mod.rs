@@ -18,7 +18,7 @@ pub use knn::{Neighbours, coreset};
 pub use layer::{BATCH_NORM_EPSILON, Layer, Norm};
 pub use mahalanobis::{Covariance, Gaussian, inverse_root};
 pub use moved::{Channels, Moved, moved};
-pub use onnx::OnnxScorer;
+pub use onnx::{DEADLINE, OnnxScorer};
 pub use pooling::{Pooled, Pooling, Scale};
 pub use reasons::{Reason, reasons};
 pub use similar::similar;

@@ -2,11 +2,16 @@
 
 use super::{Score, Scorer, Seen};
 
+use crate::features::Features;
 use crate::infer::{InferError, Manifest, ScorerSpec, Session, StateSpec, TensorIn, TensorOut};
 use std::path::Path;
+use std::time::Duration;
 
 /// Segments scored at once; more would only cost memory.
 const BATCH: usize = 16;
+
+/// A scorer's run on a batch is stopped after this where others wait for it.
+pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Any model file that describes itself as a scorer.
 #[derive(Debug)]
@@ -20,10 +25,10 @@ pub struct OnnxScorer {
 }
 
 impl OnnxScorer {
-    /// Loads a scorer file; `extractor` describes where the features will come from. Refuses a scorer that
+    /// Loads a scorer file, whose runs are stopped after [`DEADLINE`]; `extractor` describes where the features will come from. Refuses a scorer that
     /// was learned from another extractor, grid or number of dimensions.
     pub fn load(path: &Path, extractor: &Manifest) -> Result<Self, InferError> {
-        let session = Session::load(path)?;
+        let session = Session::load(path)?.within(DEADLINE);
         session.manifest().check_learned_from(session.model(), extractor)?;
         Self::new(session)
     }
@@ -33,6 +38,17 @@ impl OnnxScorer {
         let spec = session.manifest().scorer(session.model())?.clone();
         let state = vec![Vec::new(); spec.state.len()];
         Ok(Self { session, spec, input: Vec::new(), state })
+    }
+
+    /// Scores two segments of features that mean nothing: whether it runs, and gives what its manifest says.
+    pub fn trial(&mut self) -> Result<(), InferError> {
+        let (regions, dims) = (self.spec.grid.regions(), self.spec.dims);
+        let values = (0..regions * dims).map(|i| (i * 7919 % 1000) as f32 / 1000.0).collect();
+        let features = Features { regions, dims, values };
+        let mut memories = [self.begin(), self.begin()];
+        let mut seen: Vec<Seen> =
+            memories.iter_mut().map(|memory| Seen { features: &features, memory }).collect();
+        self.score(&mut seen).map(drop)
     }
 
     pub fn manifest(&self) -> &Manifest {

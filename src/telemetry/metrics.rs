@@ -103,8 +103,10 @@ pub struct Metrics {
     alerts: IntCounterVec,
     quiet: IntCounterVec,
     learning_state: IntGaugeVec,
+    detectors_unhealthy: IntGauge,
     score_deviation: Histogram,
     stage_duration: HistogramVec,
+    clock_steps: IntCounter,
     queue_depth: IntGaugeVec,
     queue_blocked: CounterVec,
     alert_latency: Histogram,
@@ -191,6 +193,9 @@ impl Metrics {
             quiet: m.counter(
                 "alerts_quiet_total", &["reason"], "Alerts announced to nobody.",
             ),
+            detectors_unhealthy: m
+                .int_gauge("detectors_unhealthy", &[], "Detectors whose newest score cannot be used.")
+                .with_label_values::<&str>(&[]),
             learning_state: m.int_gauge(
                 "learning_state",
                 &["camera", "detector", "state"],
@@ -260,6 +265,9 @@ impl Metrics {
                     &[],
                     "Connections that were closed at once, since there were as many as may be.",
                 )
+                .with_label_values::<&str>(&[]),
+            clock_steps: m
+                .counter("clock_steps_total", &[], "Times that the wall clock was set while the daemon ran.")
                 .with_label_values::<&str>(&[]),
             registry: m.registry,
             catalogue: m.catalogue,
@@ -365,6 +373,16 @@ impl Metrics {
     /// A slow client missed `messages`.
     pub fn stream_lagged(&self, messages: u64) {
         self.stream_lagged.inc_by(messages);
+    }
+
+    /// Detectors whose newest score cannot be used.
+    pub fn unhealthy(&self, detectors: usize) {
+        self.detectors_unhealthy.set(detectors as i64);
+    }
+
+    /// The wall clock was set.
+    pub fn clock_step(&self) {
+        self.clock_steps.inc();
     }
 
     pub fn connection_opened(&self) {

@@ -45,6 +45,7 @@ pub fn event(n: u64) -> Event {
         zones: vec![],
         quiet: None,
         has_snapshot: false,
+        clock_suspect: false,
         review: None,
         clip: None,
     }

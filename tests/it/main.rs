@@ -3,6 +3,7 @@
 mod accuracy;
 mod api;
 mod backtest;
+mod bad_models;
 mod browser;
 mod canary;
 mod clips;

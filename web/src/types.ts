@@ -151,6 +151,7 @@ export interface Incident {
   model: { name: string; sha256: string };
   segments: { first: number; last: number };
   severity: "low" | "medium" | "high";
+  clock_suspect: boolean;
   quiet: Quiet | null;
   top_regions: { row: number; column: number }[];
   zones: string[];

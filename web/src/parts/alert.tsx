@@ -3,7 +3,7 @@ import { DASH, lasted, number, short } from "../format";
 import { href } from "../router";
 import type { Incident } from "../types";
 import { Chip } from "./chip";
-import { QuietChip } from "./quiet";
+import { ClockChip, QuietChip } from "./quiet";
 import { Time } from "./time";
 
 /** A stranger moment replaces the picture under the same address. */
@@ -43,7 +43,7 @@ export function AlertRow({ event, chosen = false, onFocus }: Props) {
         <span class="numbers">
           score {number(event.top_score)} over {number(event.threshold)}
         </span>
-        {(event.quiet || event.zones.length > 0) && (
+        {(event.quiet || event.clock_suspect || event.zones.length > 0) && (
           <span class="line small">
             {event.zones.map((zone) => (
               <span key={zone} class="chip zone">
@@ -51,6 +51,7 @@ export function AlertRow({ event, chosen = false, onFocus }: Props) {
               </span>
             ))}
             {event.quiet && <QuietChip of={event.quiet} />}
+            {event.clock_suspect && <ClockChip />}
           </span>
         )}
         <span class="line small">

@@ -1,4 +1,4 @@
-// Why an event was told to nobody.
+// Why an event was told to nobody, and whether its times can be believed.
 import type { Quiet } from "../types";
 
 const WHY: Record<Quiet, [short: string, long: string]> = {
@@ -11,6 +11,14 @@ export function QuietChip({ of }: { of: Quiet }) {
   return (
     <span class="chip quiet-event" title={`kept and shown, sent to nobody: ${long}`}>
       quiet: {short}
+    </span>
+  );
+}
+
+export function ClockChip() {
+  return (
+    <span class="chip" title="The machine's clock was set while it lasted or shortly before: its times may be wrong">
+      clock suspect
     </span>
   );
 }

@@ -9,7 +9,7 @@ import { Chip } from "../parts/chip";
 import { Clip } from "../parts/clip";
 import { Outlines } from "../parts/outlines";
 import { Overlay } from "../parts/overlay";
-import { QuietChip } from "../parts/quiet";
+import { ClockChip, QuietChip } from "../parts/quiet";
 import { ReviewForm } from "../parts/review";
 import { Time } from "../parts/time";
 import { WhyView } from "../parts/why";
@@ -65,6 +65,7 @@ function Shown({ event, onReview }: { event: Incident; onReview: (event: Inciden
         {event.camera}, <Time at={event.start_time} /> <Chip of={event.severity} />
         {event.review?.label && <Chip of={event.review.label} />}
         {event.quiet && <QuietChip of={event.quiet} />}
+        {event.clock_suspect && <ClockChip />}
         {event.zones.map((zone) => (
           <span key={zone} class="chip zone">
             {zone}
