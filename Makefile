@@ -1,8 +1,9 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test kills bench figures budget accuracy fmt lint install deb
+.PHONY: help setup web web-check run build test kills faults bench figures budget accuracy fmt lint install deb
 
 CONFIG ?= config.toml
+ROWS ?= all
 CARGO ?= cargo
 PREFIX ?= /usr/local
 ETC ?= /etc
@@ -54,6 +55,10 @@ test: ## Set up, check format and lints, run every test
 kills: ## Kill the daemon 200 times while it alerts, and look at what is left
 	scripts/setup test
 	SIGMAWATCH_KILLS=200 $(CARGO) test --locked --test it -- --exact --nocapture kills::no_kill_loses_or_corrupts_anything
+
+faults: ## Make every fault on purpose, and say what came of it [ROWS=all, or numbers: 1,12]
+	scripts/setup test
+	SIGMAWATCH_FAULTS=$(ROWS) $(CARGO) test --locked --test it -- --exact --nocapture faults::the_matrix
 
 bench: ## Measure the whole path against decoding alone
 	scripts/setup test

@@ -16,6 +16,7 @@ mod desk;
 mod detectors;
 mod docs;
 mod event_clips;
+mod faults;
 mod files;
 mod fixture;
 mod i3d;

@@ -1,0 +1,168 @@
+//! Faults made on purpose: the real daemon, real cameras, brokers and files; `make faults` prints what came of each.
+//!
+//! A row is a function that makes a fault and says what it found. The short form of most is a test of its own; all of
+//! them, at length, are one run of [`the_matrix`] with `SIGMAWATCH_FAULTS=all` (or some numbers: `1,12`).
+
+mod cameras;
+mod churn;
+mod ear;
+mod network;
+mod process;
+mod stalls;
+mod storm;
+
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// How much of a row is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Beside the other tests.
+    Short,
+    /// `make faults`.
+    Whole,
+}
+
+impl Scale {
+    pub fn pick<T>(self, short: T, whole: T) -> T {
+        if self == Scale::Short { short } else { whole }
+    }
+}
+
+/// What came of an expectation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Pass,
+    Fail,
+    /// This machine lacks what the fault is made with.
+    NotRun(String),
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its number in the list of faults.
+    pub row: u8,
+    pub fault: String,
+    pub expectation: String,
+    /// What was measured, in words.
+    pub figure: String,
+    pub outcome: Outcome,
+}
+
+/// What the findings of one row have in common.
+#[derive(Clone, Copy)]
+pub struct Row {
+    number: u8,
+    fault: &'static str,
+    make: fn(Row, Scale) -> Vec<Finding>,
+}
+
+impl Row {
+    pub fn finding(&self, expectation: impl Into<String>, figure: impl Into<String>, pass: bool) -> Finding {
+        let outcome = if pass { Outcome::Pass } else { Outcome::Fail };
+        let (expectation, figure) = (expectation.into(), figure.into());
+        Finding { row: self.number, fault: self.fault.into(), expectation, figure, outcome }
+    }
+
+    pub fn not_run(&self, expectation: impl Into<String>, why: impl Into<String>) -> Finding {
+        Finding { outcome: Outcome::NotRun(why.into()), ..self.finding(expectation, "", false) }
+    }
+
+    /// A panic on the way is a finding, too: the other rows are still wanted.
+    fn run(self, scale: Scale) -> Vec<Finding> {
+        let ran = catch_unwind(AssertUnwindSafe(|| (self.make)(self, scale)));
+        ran.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let text = text.unwrap_or_default();
+            vec![self.finding("it can be tried", text.lines().next().unwrap_or_default(), false)]
+        })
+    }
+}
+
+/// The rows, in the order of the list.
+const ROWS: &[Row] = &[
+    Row { number: 1, fault: "camera hangs (SIGSTOP)", make: stalls::hangs },
+    Row { number: 2, fault: "cable pulled (packets dropped)", make: network::cables },
+    Row { number: 3, fault: "all cameras reboot at once", make: storm::reboots },
+    Row { number: 23, fault: "a week of reconnects", make: churn::soak },
+];
+
+pub fn row(number: u8) -> Row {
+    *ROWS.iter().find(|row| row.number == number).expect("a row of the list")
+}
+
+/// The short form of a row, as a test: fails where a finding does.
+pub fn short(number: u8) {
+    let findings = row(number).run(Scale::Short);
+    findings.iter().for_each(|finding| println!("{}", line(finding)));
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Fail).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn said(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Pass => "pass".into(),
+        Outcome::Fail => "FAILED".into(),
+        Outcome::NotRun(why) => format!("not run: {why}"),
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let Finding { row, fault, expectation, figure, outcome } = finding;
+    format!("{row:>3}  {fault:<34} {expectation:<58} {figure:<58} {}", said(outcome))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Puts the table into docs/ref/figures.md, where the other figures are.
+fn document(findings: &[Finding]) {
+    let path = root().join("docs/ref/figures.md");
+    let text = std::fs::read_to_string(&path).expect("there");
+    let (before, rest) = text.split_once("<!-- faults -->\n").expect("a mark for this table");
+    let (_, after) = rest.split_once("<!-- end -->").expect("the table's end");
+    let mut table = "| | fault | expectation | figure | |\n|---|---|---|---|---|\n".to_owned();
+    for finding in findings {
+        let Finding { row, fault, expectation, figure, outcome } = finding;
+        table += &format!("| {row} | {fault} | {expectation} | {figure} | {} |\n", said(outcome));
+    }
+    std::fs::write(&path, format!("{before}<!-- faults -->\n{table}<!-- end -->{after}")).expect("written");
+}
+
+#[test]
+fn the_matrix() {
+    let wanted = std::env::var("SIGMAWATCH_FAULTS").unwrap_or_default();
+    let numbers: Vec<u8> = ROWS.iter().map(|row| row.number).collect();
+    assert!(numbers.is_sorted(), "the table is in the order of the list: {numbers:?}");
+    if wanted.is_empty() {
+        println!("`make faults` runs the rows {numbers:?} at length");
+        return;
+    }
+    let some: Vec<u8> = wanted.split(',').filter_map(|number| number.trim().parse().ok()).collect();
+    assert!(wanted == "all" || !some.is_empty(), "SIGMAWATCH_FAULTS is `all` or numbers, not {wanted:?}");
+    let mut findings = vec![];
+    for row in ROWS.iter().filter(|row| wanted == "all" || some.contains(&row.number)) {
+        let began = std::time::Instant::now();
+        for finding in row.run(Scale::Whole) {
+            println!("{}", line(&finding));
+            findings.push(finding);
+        }
+        println!("     ({:.0} s)", began.elapsed().as_secs_f64());
+    }
+    println!("\nfaults");
+    findings.iter().for_each(|finding| println!("{}", line(finding)));
+    let json = serde_json::to_string_pretty(&findings).expect("findings are plain data");
+    std::fs::write(root().join("target/faults.json"), json).expect("written");
+    println!("written to target/faults.json");
+    if std::env::var_os("UPDATE_DOCS").is_some() && wanted == "all" {
+        document(&findings);
+        println!("written to docs/ref/figures.md");
+    }
+    let failed = findings.iter().filter(|finding| finding.outcome == Outcome::Fail).count();
+    assert_eq!(failed, 0, "of {} expectations so many were not met", findings.len());
+}
