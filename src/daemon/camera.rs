@@ -153,7 +153,7 @@ impl CameraThread {
     /// Lights, the switch to infrared, a camera that is moved: says so, and marks the segments that it spoils.
     fn look_at_the_whole(&mut self, frame: &Frame) {
         let now = self.media.next(frame.run, &frame.stamp);
-        if let Some(state) = self.picture.see(&frame.pixels, now) {
+        if let Some(state) = self.picture.see(&frame.pixels, frame.keys, now) {
             self.tell_picture(state, frame.stamp.wall);
         }
         let Some(scene) = &mut self.scene else { return };

@@ -79,6 +79,9 @@ pub struct Frame {
     pub view: usize,
     /// Changes whenever frames of the view before and after do not follow each other.
     pub run: u64,
+    /// Key frames that the decoder had been given by then, over all streams of the source; `None` where nothing is
+    /// decoded.
+    pub keys: Option<u64>,
     /// `FrameSpec::frame_bytes` bytes.
     pub pixels: Arc<[u8]>,
 }

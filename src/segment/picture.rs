@@ -1,9 +1,10 @@
 //! Whether the picture can be believed: a camera whose frames arrive may show a frozen, black, covered or blurred one.
 //!
 //! Looked at are a few thousand single pixels some times a second; single ones, since means would hide the sensor's
-//! noise, which is what tells a scene where nothing happens from a picture that is repeated. An encoder that is fed
-//! one picture again and again gives slightly different ones at its key frames, but sooner or later the very same as
-//! seconds before; noise never comes back, even where a coarse encoder leaves it out between key frames.
+//! noise, which is what tells a scene where nothing happens from a picture that is repeated. A coarse encoder leaves the
+//! noise out between key frames, as if the picture stood still, so pictures are compared across key frames alone. There
+//! an encoder that is fed one picture again and again gives others, but sooner or later nearly the same as seconds
+//! before; noise never comes back.
 
 use crate::frame::{FrameSpec, PixelFormat};
 use schemars::JsonSchema;
@@ -19,30 +20,34 @@ const DOWN: usize = 72;
 /// Cells whose means are compared, along each side.
 const COLUMNS: usize = 16;
 const ROWS: usize = 9;
-/// A picture is compared with those that are at least so old, longer than the usual time between key frames, ...
-const AGO: Duration = Duration::from_millis(10_400);
-/// ... and at most this, ...
-const KEPT: Duration = Duration::from_secs(12);
-/// ... of which there must be so many.
-const LEAST: usize = 5;
-/// Mean difference, in levels, below which two pictures are the same. Sensor noise of one level leaves 0.25 and more
-/// after H.264 at 200 kbit/s.
-const SAME: f32 = 0.18;
-/// Something moves when a cell differs from the look before by so many levels on average, or the whole by so many.
-const MOVED_CELL: f32 = 5.0;
-const MOVED: f32 = 1.5;
-/// A camera whose typical cell stirs by this from look to look, usually, and by no more than that for all of
-/// [`AGO`], is frozen although its encoder still improves the picture, by no more than the last.
-const STIRS: f32 = 0.1;
-const STIRS_NOT: f32 = 0.01;
-const IMPROVED: f32 = 0.5;
+/// A picture is compared with those of at most so long ago, longer than the usual time between key frames, ...
+const KEPT: Duration = Duration::from_millis(12_000);
+/// ... that at least one key frame parts from the look this many looks back, so that a decoder may take its time.
+const DECODES: usize = 2;
+/// Where nothing is decoded, from so long ago: longer than slow cameras and players repeat a picture.
+const UNPARTED: Duration = Duration::from_secs(4);
+/// Mean difference, in levels, below which two pictures are the same. Sensor noise of half a level leaves 0.36 and more
+/// across key frames, however coarse H.264 is.
+const SAME: f32 = 0.15;
+/// The same as well is what differs by this share of what is usual: a coarse encoder's own noise.
+const SAME_SHARE: f32 = 0.55;
+/// The picture is as usual again when it differs by this share for so long.
+const USUAL_SHARE: f32 = 0.8;
+const USUAL_FOR: Duration = Duration::from_secs(5);
+/// Something moves when some cell differs by so many levels from every look of the last [`KEPT`].
+const MOVED_CELL: f32 = 8.0;
+/// Frozen: nothing moved for so long, and the same picture came again within it, and so long after it had before; ...
+const STILL: Duration = Duration::from_secs(10);
+const TWICE: Duration = Duration::from_secs(1);
+/// ... no more when it did not come for ...
+const NOT_AGAIN: Duration = Duration::from_secs(30);
 /// Black: nearly all pixels are this dark, and there is nothing to be seen in them.
 const DARK: u8 = 28;
 const NEARLY_ALL: f32 = 0.98;
 const NOTHING_SEEN: f32 = 3.0;
 /// Covered: cells differ by no more than this from an even or evenly falling brightness, and edges are as faint.
-const EVEN: f32 = 8.0;
-const NO_EDGES: f32 = 3.0;
+const EVEN: f32 = 4.0;
+const NO_EDGES: f32 = 1.6;
 /// Blurred: edges are fainter than this share of what is usual, while what is large looks as usual.
 const BLURRED: f32 = 0.5;
 const ALIKE: f32 = 0.7;
@@ -52,11 +57,11 @@ const EDGES: f32 = 2.0;
 /// What is usual is followed within this time, seconds; hardly any more where the picture is bad.
 const USUAL: f32 = 60.0;
 const USUAL_BAD: f32 = 3600.0;
-/// Nothing is usual before so much was seen.
+/// Nothing is usual before so much was seen, in which it is followed within [`SOON`], seconds.
+const SOON: f32 = 5.0;
 const KNOWN_AFTER: Duration = Duration::from_secs(20);
-/// A bad picture must last so long, a frozen one so long beyond [`AGO`], and be good again for so long.
+/// A bad picture must last so long, and be good again for so long.
 const BAD_FOR: Duration = Duration::from_secs(8);
-const FROZEN_FOR: Duration = Duration::from_millis(700);
 const GOOD_FOR: Duration = Duration::from_secs(2);
 
 /// What a camera's picture is worth. Where several hold, the first one of black, covered, frozen, blurred is told: a
@@ -81,8 +86,7 @@ impl PictureState {
         match self {
             Self::Healthy => None,
             Self::Frozen => Some(
-                "the picture has not changed for more than 10 s although frames arrive: it is frozen (restart the \
-                 camera)",
+                "the same picture comes again and again, without even noise: it is frozen (restart the camera)",
             ),
             Self::Black => {
                 Some("the picture is black (see to the camera's light, lens cap, and day and night switch)")
@@ -101,10 +105,10 @@ impl PictureState {
 /// The figures of the newest look; levels are of luma, 0 to 255.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Look {
-    /// Mean difference from the most alike of the pictures [`AGO`]; `None` while there is none.
+    /// Mean difference from the most alike of the earlier pictures, beyond a key frame; `None` while there is none.
     pub again: Option<f32>,
-    /// How much the typical cell differs from the look before.
-    pub stir: f32,
+    /// How much the cell that differs most does, from the most alike of all earlier pictures.
+    pub moved: f32,
     /// Share of dark pixels.
     pub dark: f32,
     /// Between the dark and the bright cells, once an even fall of brightness is taken out.
@@ -117,24 +121,39 @@ pub struct Look {
 #[derive(Debug)]
 pub struct PictureWatch {
     spec: FrameSpec,
-    /// Looks of the last [`KEPT`], oldest first: when, the pixels, how much the typical cell stirred.
-    looks: VecDeque<(Duration, Vec<u8>, f32)>,
+    /// Of the last [`KEPT`], oldest first.
+    looks: VecDeque<Seen>,
     look: Look,
     /// Differences of pixels from those beside them, over time.
     edges: Vec<f32>,
     began: Option<Duration>,
     moved: Duration,
+    /// The same picture came again: first, and last.
+    again: Option<(Duration, Duration)>,
     usual: Option<Usual>,
     black: Lasting,
     covered: Lasting,
-    frozen: Lasting,
+    frozen: bool,
+    /// The picture differs as it usually does, since then.
+    differs: Option<Duration>,
     blurred: Lasting,
     state: PictureState,
 }
 
 #[derive(Debug)]
+struct Seen {
+    at: Duration,
+    pixels: Vec<u8>,
+    /// Key frames that had come.
+    keys: Option<u64>,
+}
+
+#[derive(Debug)]
 struct Usual {
-    stir: f32,
+    /// [`Look::again`]; `None` before it is known.
+    again: Option<f32>,
+    /// Seconds in which it was.
+    known: f32,
     edges: f32,
     cells: Vec<f32>,
 }
@@ -169,10 +188,12 @@ impl PictureWatch {
             edges: vec![],
             began: None,
             moved: Duration::ZERO,
+            again: None,
             usual: None,
             black: Lasting::default(),
             covered: Lasting::default(),
-            frozen: Lasting::default(),
+            frozen: false,
+            differs: None,
             blurred: Lasting::default(),
             state: PictureState::Healthy,
         }
@@ -187,10 +208,11 @@ impl PictureWatch {
         self.look
     }
 
-    /// Takes the next picture (`FrameSpec::frame_bytes` bytes), shown at `now`, a clock that never goes back. Gives
-    /// the state that begins with it.
-    pub fn see(&mut self, pixels: &[u8], now: Duration) -> Option<PictureState> {
-        let passed = self.looks.back().map(|(at, ..)| now.saturating_sub(*at));
+    /// Takes the next picture (`FrameSpec::frame_bytes` bytes), shown at `now`, a clock that never goes back; `keys` is
+    /// the number of key frames that the decoder was given so far, `None` where nothing is decoded. Gives the state that
+    /// begins with it.
+    pub fn see(&mut self, pixels: &[u8], keys: Option<u64>, now: Duration) -> Option<PictureState> {
+        let passed = self.looks.back().map(|seen| now.saturating_sub(seen.at));
         if passed.is_some_and(|passed| passed < EVERY) {
             return None;
         }
@@ -211,18 +233,18 @@ impl PictureWatch {
             edges: (self.edges.iter().map(|e| e * e).sum::<f32>() / self.edges.len().max(1) as f32).sqrt(),
             ..self.look
         };
-        self.looks.push_back((now, picked, self.look.stir));
+        self.looks.push_back(Seen { at: now, pixels: picked, keys });
 
         let Look { uneven, edges, .. } = self.look;
         self.black.see(dark >= NEARLY_ALL && uneven <= NOTHING_SEEN, now, BAD_FOR);
         self.covered.see(uneven <= EVEN && edges <= NO_EDGES, now, BAD_FOR);
-        self.frozen.see(self.stands_still(now), now, FROZEN_FOR);
         let known = now.saturating_sub(began) >= KNOWN_AFTER;
+        self.stands_still(now);
         let blurred = known && self.usual.as_ref().is_some_and(|usual| usual.is_sharper(edges, &cells));
         self.blurred.see(blurred, now, BAD_FOR);
         self.get_used(passed, cells, blurred);
 
-        let state = match (self.black.holds, self.covered.holds, self.frozen.holds, self.blurred.holds) {
+        let state = match (self.black.holds, self.covered.holds, self.frozen, self.blurred.holds) {
             (true, ..) => PictureState::Black,
             (_, true, ..) => PictureState::Covered,
             (_, _, true, _) => PictureState::Frozen,
@@ -256,53 +278,75 @@ impl PictureWatch {
         (picked, differ, width.div_ceil(right))
     }
 
-    /// With the look before, and with those [`AGO`].
+    /// With the looks before.
     fn compare(&mut self, picked: &[u8], across: usize, now: Duration) {
-        while self.looks.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > KEPT) {
+        while self.looks.front().is_some_and(|seen| now.saturating_sub(seen.at) > KEPT) {
             self.looks.pop_front();
         }
-        let old = self.looks.iter().take_while(|(at, ..)| now.saturating_sub(*at) >= AGO);
-        self.look.again = old.map(|(_, before, _)| apart(picked, before)).min_by(f32::total_cmp);
-        let Some((_, before, _)) = self.looks.back() else {
-            self.moved = now;
-            return;
-        };
-        let steps: Vec<u8> = picked.iter().zip(before).map(|(a, b)| a.abs_diff(*b)).collect();
-        let mut by_cell = cells(&steps, across, |v| f32::from(*v));
-        by_cell.sort_by(f32::total_cmp);
-        self.look.stir = by_cell[by_cell.len() / 2];
-        if by_cell[by_cell.len() - 1] >= MOVED_CELL || apart(picked, before) >= MOVED {
+        let before = self.looks.len().checked_sub(DECODES).and_then(|at| self.looks[at].keys);
+        (self.look.again, self.look.moved) = (None, f32::MAX);
+        for seen in &self.looks {
+            let steps: Vec<u8> = picked.iter().zip(&seen.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
+            let moved = cells(&steps, across, |v| f32::from(*v)).into_iter().fold(0.0, f32::max);
+            self.look.moved = self.look.moved.min(moved);
+            let parted = match seen.keys {
+                Some(_) => seen.keys < before,
+                None => now.saturating_sub(seen.at) >= UNPARTED,
+            };
+            if parted && moved < MOVED_CELL {
+                let apart = steps.iter().map(|v| u32::from(*v)).sum::<u32>() as f32 / steps.len() as f32;
+                self.look.again = Some(self.look.again.map_or(apart, |least: f32| least.min(apart)));
+            }
+        }
+        if self.look.moved >= MOVED_CELL {
             self.moved = now;
         }
     }
 
     /// Nothing has moved for long, and not even noise tells pictures apart.
-    fn stands_still(&self, now: Duration) -> bool {
-        let Some(again) = self.look.again.filter(|_| self.looks.len() >= LEAST) else { return false };
-        if now.saturating_sub(self.moved) < AGO {
-            return false;
+    fn stands_still(&mut self, now: Duration) {
+        let known = |usual: &&Usual| usual.known >= KNOWN_AFTER.as_secs_f32();
+        let usual = self.usual.as_ref().filter(known).and_then(|usual| usual.again);
+        let below = |share: f32, apart: f32| usual.is_some_and(|usual| apart < share * usual);
+        let since = |at: Duration| now.saturating_sub(at);
+        if let Some(apart) = self.look.again {
+            if apart <= SAME || below(SAME_SHARE, apart) {
+                let first =
+                    self.again.filter(|(_, last)| since(*last) < STILL).map_or(now, |(first, _)| first);
+                self.again = Some((first, now));
+            }
+            let differs = apart > SAME && !below(USUAL_SHARE, apart);
+            self.differs = differs.then(|| self.differs.unwrap_or(now));
         }
-        let stirs_not = || {
-            let recent = self.looks.iter().rev().take_while(|(at, ..)| now.saturating_sub(*at) <= AGO);
-            let mut stirs: Vec<f32> = recent.map(|(.., stir)| *stir).collect();
-            stirs.sort_by(f32::total_cmp);
-            stirs[stirs.len() / 2] <= STIRS_NOT
-        };
-        let usually_stirs = self.usual.as_ref().is_some_and(|usual| usual.stir >= STIRS);
-        again <= SAME || usually_stirs && again <= IMPROVED && stirs_not()
+        let as_usual = self.differs.is_some_and(|at| since(at) >= USUAL_FOR);
+        if self.moved == now || as_usual {
+            self.again = None;
+        }
+        self.frozen = self.again.is_some_and(|(first, last)| match self.frozen {
+            false => since(self.moved) >= STILL && since(last) < STILL && last - first >= TWICE,
+            true => since(last) < NOT_AGAIN,
+        });
     }
 
     /// What is seen becomes what is usual, unless it is bad.
     fn get_used(&mut self, passed: f32, cells: Vec<f32>, blurred: bool) {
-        let Look { stir, edges, .. } = self.look;
+        let Look { again, edges, .. } = self.look;
         let Some(usual) = &mut self.usual else {
-            self.usual = Some(Usual { stir, edges, cells });
+            self.usual = Some(Usual { again, known: 0.0, edges, cells });
             return;
         };
-        // A picture that has just stopped must not become usual before that is known.
-        let bad = blurred || self.state != PictureState::Healthy || stir <= STIRS_NOT && usual.stir > STIRS;
-        let pace = passed / if bad { USUAL_BAD } else { USUAL };
-        follow(std::slice::from_mut(&mut usual.stir), &[stir], pace);
+        let slow = |bad: bool| passed / if bad { USUAL_BAD } else { USUAL };
+        match (&mut usual.again, again) {
+            (Some(usually), Some(again)) => {
+                // A picture that has just stopped must not become usual before that is known.
+                let stops = self.frozen || again < SAME_SHARE * *usually;
+                let soon = usual.known < KNOWN_AFTER.as_secs_f32();
+                *usually += (again - *usually) * if soon { passed / SOON } else { slow(stops) }.min(1.0);
+                usual.known += passed;
+            }
+            (none, again) => *none = none.or(again),
+        }
+        let pace = slow(blurred || self.state != PictureState::Healthy);
         follow(std::slice::from_mut(&mut usual.edges), &[edges], pace);
         follow(&mut usual.cells, &cells, pace);
     }
@@ -325,12 +369,6 @@ impl Usual {
 /// Draws what is remembered towards what is seen, by a share of the way.
 fn follow(remembered: &mut [f32], seen: &[f32], pace: f32) {
     remembered.iter_mut().zip(seen).for_each(|(r, s)| *r += (s - *r) * pace.min(1.0));
-}
-
-/// Mean difference of two pictures.
-fn apart(a: &[u8], b: &[u8]) -> f32 {
-    let sum: u32 = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
-    sum as f32 / a.len() as f32
 }
 
 /// Means over [`ROWS`] x [`COLUMNS`] cells of values of which there are `across` in a row.

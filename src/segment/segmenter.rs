@@ -66,7 +66,7 @@ mod tests {
     fn frame(seq: u64, run: u64) -> Frame {
         let pts = Duration::from_millis(100 * seq);
         let stamp = Stamp { seq, pts, wall: Timestamp::UNIX_EPOCH, received: pts };
-        Frame { stamp, view: 0, run, pixels: vec![seq as u8; 4].into() }
+        Frame { stamp, view: 0, run, keys: None, pixels: vec![seq as u8; 4].into() }
     }
 
     fn segments(stride: usize, frames: &[Frame]) -> Vec<Segment> {

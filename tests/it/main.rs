@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod api;
+mod bad_pictures;
 mod backtest;
 mod bad_models;
 mod browser;

@@ -28,6 +28,8 @@ struct Counters {
     /// The next frame of each view.
     seq: Mutex<Vec<u64>>,
     run: AtomicU64,
+    /// Key frames that decoders were given.
+    keys: AtomicU64,
 }
 
 impl Counters {

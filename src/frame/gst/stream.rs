@@ -17,7 +17,7 @@ use gstreamer as gst;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
@@ -84,7 +84,14 @@ impl GstStream {
                 watch_clock(&source, Arc::clone(shared.tells_time.get_or_init(Arc::default)));
             }
         }
-        watch_decoders(&pipeline, &shared, &clock);
+        watch_decoders(
+            &pipeline,
+            &Decoded {
+                shared: Arc::downgrade(&shared),
+                counters: Arc::clone(&counters),
+                clock: Arc::clone(&clock),
+            },
+        );
         let (send, lane) = lane(views.len());
         let fastest = (0..views.len()).max_by(|a, b| views[*a].fps.total_cmp(&views[*b].fps));
         for (view, (Tail { thin, size, frames }, spec)) in tails.iter().zip(views).enumerate() {
@@ -177,14 +184,14 @@ impl GstStream {
     }
 
     fn frame(&mut self, arrival: Arrival) -> Frame {
-        let Arrival { view, stamp, new_run, pixels } = arrival;
+        let Arrival { view, stamp, new_run, keys, pixels } = arrival;
         let (run, newest) = &mut self.views[view];
         let follows = newest.is_none_or(|newest| stamp.seq == newest + 1);
         if !follows || new_run && newest.is_some() {
             *run = self.counters.run.fetch_add(1, Relaxed);
         }
         *newest = Some(stamp.seq);
-        Frame { stamp, view, run: *run, pixels }
+        Frame { stamp, view, run: *run, keys, pixels }
     }
 }
 
@@ -309,21 +316,25 @@ fn size_caps(spec: &FrameSpec) -> gst::Caps {
         .build()
 }
 
-/// Keeps decoders to one thread, learns the codec from them, and taps what they are given: those that the description
-/// names, and those that are plugged in automatically.
-fn watch_decoders(pipeline: &gst::Pipeline, shared: &Arc<Shared>, clock: &Arc<dyn Clock>) {
-    let named = pipeline.iterate_recurse().into_iter().flatten().collect::<Vec<_>>();
-    named.iter().for_each(|element| watch_decoder(element, shared, clock));
-    let (shared, clock) = (Arc::downgrade(shared), Arc::clone(clock));
-    pipeline.connect_deep_element_added(move |_, _, element| {
-        if let Some(shared) = shared.upgrade() {
-            watch_decoder(element, &shared, &clock);
-        }
-    });
+/// What is learned from decoders, and from what they are given.
+#[derive(Clone)]
+struct Decoded {
+    shared: Weak<Shared>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
 }
 
-fn watch_decoder(element: &gst::Element, shared: &Arc<Shared>, clock: &Arc<dyn Clock>) {
-    let Some(factory) = element.factory() else { return };
+/// Keeps decoders to one thread, learns the codec from them, and taps what they are given: those that the description
+/// names, and those that are plugged in automatically.
+fn watch_decoders(pipeline: &gst::Pipeline, learned: &Decoded) {
+    let named = pipeline.iterate_recurse().into_iter().flatten().collect::<Vec<_>>();
+    named.iter().for_each(|element| watch_decoder(element, learned));
+    let learned = learned.clone();
+    pipeline.connect_deep_element_added(move |_, _, element| watch_decoder(element, &learned));
+}
+
+fn watch_decoder(element: &gst::Element, learned: &Decoded) {
+    let (Some(factory), Some(shared)) = (element.factory(), learned.shared.upgrade()) else { return };
     if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
         return;
     }
@@ -332,15 +343,18 @@ fn watch_decoder(element: &gst::Element, shared: &Arc<Shared>, clock: &Arc<dyn C
     }
     let Some(pad) = element.static_pad("sink") else { return };
     if let Some(packets) = &shared.packets {
-        compressed::tap(&pad, packets, clock, false);
+        compressed::tap(&pad, packets, &learned.clock, false);
     }
-    let shared = Arc::downgrade(shared);
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    let (shared, counters) = (Weak::clone(&learned.shared), Arc::clone(&learned.counters));
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
             && let Some(shared) = shared.upgrade()
         {
             let codec = caps.caps().structure(0).and_then(codec_name);
             shared.info.lock().unwrap_or_else(PoisonError::into_inner).codec = codec;
+        }
+        if info.buffer().is_some_and(|buffer| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)) {
+            counters.keys.fetch_add(1, Relaxed);
         }
         gst::PadProbeReturn::Ok
     });

@@ -27,6 +27,7 @@ pub(super) struct Arrival {
     pub view: usize,
     pub stamp: Stamp,
     pub new_run: bool,
+    pub keys: Option<u64>,
     pub pixels: Arc<[u8]>,
 }
 
@@ -69,7 +70,9 @@ impl Taker {
             received: self.clock.monotonic(),
         };
         let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
-        self.put(Arrival { view: self.view, stamp, new_run, pixels })
+        // A source that decodes nothing has none.
+        let keys = Some(self.counters.keys.load(Relaxed)).filter(|keys| *keys > 0);
+        self.put(Arrival { view: self.view, stamp, new_run, keys, pixels })
     }
 
     /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.

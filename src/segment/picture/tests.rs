@@ -37,18 +37,28 @@ fn blurred(picture: &[u8]) -> Vec<u8> {
     (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| mean(x, y)).collect()
 }
 
-/// Plays pictures at ten a second; the states that began, with the second.
+/// Plays pictures at ten a second that nobody has encoded; the states that began, with the second.
 fn play(picture: impl Fn(u32) -> Vec<u8>, seconds: u32) -> Vec<(f32, PictureState)> {
+    play_with_keys(picture, None, seconds)
+}
+
+/// The same with a key frame every so many pictures.
+fn play_with_keys(
+    picture: impl Fn(u32) -> Vec<u8>,
+    every: Option<u32>,
+    seconds: u32,
+) -> Vec<(f32, PictureState)> {
     let spec = FrameSpec { width: WIDTH, height: HEIGHT, format: PixelFormat::Gray8, fps: 10.0 };
     let mut watch = PictureWatch::new(spec);
     let see = |i: u32| {
-        let state = watch.see(&picture(i), Duration::from_millis(100 * u64::from(i)))?;
+        let keys = every.map(|every| 1 + u64::from(i / every));
+        let state = watch.see(&picture(i), keys, Duration::from_millis(100 * u64::from(i)))?;
         Some((i as f32 / 10.0, state))
     };
     (0..10 * seconds).filter_map(see).collect()
 }
 
-/// Good for 30 s, bad for 30 s, good for 20 s: told within 15 s, and within 5 s that it is over.
+/// Good for 30 s, bad for 30 s, good for 20 s: told within 15 s, and within 8 s that it is over.
 fn is_told(bad: PictureState, picture: impl Fn(u32) -> Vec<u8>) {
     let good = scene(40, 160);
     let at = |i: u32| if (300..600).contains(&i) { picture(i) } else { noisy(&good, 3, i) };
@@ -56,7 +66,7 @@ fn is_told(bad: PictureState, picture: impl Fn(u32) -> Vec<u8>) {
     println!("{bad:?}: {told:?}");
     let [(began, what), (over, Healthy)] = told[..] else { panic!("{told:?}") };
     assert_eq!(what, bad);
-    assert!((30.0..=45.0).contains(&began) && (60.0..=65.0).contains(&over), "{told:?}");
+    assert!((30.0..=45.0).contains(&began) && (60.0..=68.0).contains(&over), "{told:?}");
 }
 
 #[test]
@@ -87,7 +97,7 @@ fn an_encoder_that_improves_a_frozen_picture_does_not_hide_it() {
             good.iter().enumerate().map(|(n, v)| v + improved(n)).collect()
         }
     };
-    let told = play(at, 60);
+    let told = play_with_keys(at, Some(50), 60);
     println!("{told:?}");
     assert!(matches!(told.first(), Some((began, Frozen)) if *began <= 45.0), "{told:?}");
 }
@@ -97,9 +107,10 @@ fn a_static_night_scene_is_healthy_as_long_as_there_is_noise() {
     let night = scene(18, 50);
     for most in [1, 3, 6] {
         assert_eq!(play(|i| noisy(&night, most, i), 120), [], "noise of {most}");
-        // As a coarse encoder sends it: noise at key frames, every 5 or 10 s, and nothing in between.
-        for apart in [50, 100] {
-            assert_eq!(play(|i| noisy(&night, most, i / apart), 120), [], "noise of {most}, every {apart}");
+        // As a coarse encoder sends it: noise at key frames, every second to every 50 s, and nothing in between.
+        for apart in [10, 50, 100, 500] {
+            let told = play_with_keys(|i| noisy(&night, most, i / apart), Some(apart), 120);
+            assert_eq!(told, [], "noise of {most}, every {apart}");
         }
     }
 }
