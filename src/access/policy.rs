@@ -92,6 +92,7 @@ pub const TABLE: &[Rule] = &[
     post("/api/events/{id}/review/preview", OPERATOR, Scope::Event),
     get("/api/stream", VIEWER, Scope::Listed),
     // Letters of every camera.
+    get("/api/store", VIEWER, Scope::AllCameras),
     get("/api/sinks", VIEWER, Scope::AllCameras),
     get("/api/sinks/{name}/dead", OPERATOR, Scope::AllCameras),
     post("/api/sinks/{name}/dead/retry", OPERATOR, Scope::AllCameras),

@@ -106,6 +106,12 @@ impl Bus {
         self.publish(change.into(), &event.camera, &EventDto::brief(event, change))
     }
 
+    /// An alert changed, and that is not on disk yet.
+    pub fn alert_unkept(&self, change: Change, event: &Event) -> bool {
+        let dto = EventDto { stored: false, ..EventDto::brief(event, change) };
+        self.publish(change.into(), &event.camera, &dto)
+    }
+
     /// A camera's state changed.
     pub fn camera(&self, status: &CameraStatus) {
         self.publish(Topic::CameraState, &status.name, &CameraDto::from(status));

@@ -224,6 +224,8 @@ pub struct EventDto {
     /// Null where there is no clip (yet).
     pub clip: Option<String>,
     pub clip_details: Option<ClipDto>,
+    /// False where the alert is told before it is on disk, since the store cannot be written; told again when it is.
+    pub stored: bool,
 }
 
 /// What is known of a clip.
@@ -341,6 +343,7 @@ impl EventDto {
             thumbnail: media("thumbnail.jpg"),
             clip: event.clip.as_ref().map(|_| format!("/api/events/{}/clip.mp4", event.id)),
             clip_details: event.clip.as_ref().map(ClipDto::from),
+            stored: true,
         }
     }
 
@@ -404,6 +407,8 @@ pub struct ReadyDto {
     pub cameras: usize,
     /// Those that deliver frames and are healthy, or have been played to their end.
     pub cameras_well: usize,
+    /// The store takes what is written to it.
+    pub store_well: bool,
 }
 
 /// Who is asking.

@@ -8,6 +8,7 @@ mod check;
 mod clip;
 mod dto;
 mod guard;
+mod health;
 mod listen;
 mod login;
 mod openapi;

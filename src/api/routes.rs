@@ -15,10 +15,10 @@ use super::page;
 use super::preview::{PreviewBody, PreviewDto, preview};
 use super::problem::Problem;
 use super::serve::Shared;
-use super::sinks;
 use super::stream::stream;
 use super::why::{self, SimilarQuery};
 use super::{CameraStatus, DetectorStatus, LearnRefused, LinkState, switch_detection};
+use super::{health, sinks};
 use crate::access::{self, Caller};
 use crate::alert::{self, Change};
 use crate::base::{CameraName, Timestamp};
@@ -83,6 +83,7 @@ fn routes() -> Routes {
         .post("/api/events/{id}/review", review, of("The event with its review").body::<ReviewBody>().json::<EventDto>())
         .post("/api/events/{id}/review/preview", preview, of("What a review would change").body::<PreviewBody>().json::<PreviewDto>().errors(&[409]))
         .get("/api/stream", stream, of("Server-sent events").media("text/event-stream").errors(&[400, 503]))
+        .get("/api/store", health::store, of("How the store fares").json::<health::StoreDto>())
         .get("/api/sinks", sinks::sinks, of("Where alerts are delivered").json::<Vec<sinks::SinkStatus>>())
         .get("/api/sinks/{name}/dead", sinks::dead, of("What a sink would not take").json::<Vec<sinks::DeadLetterDto>>())
         .post("/api/sinks/{name}/dead/retry", sinks::retry, of("Another attempt at these").status(202).json::<sinks::RetryDto>())
@@ -161,13 +162,14 @@ async fn readyz(State(api): Api) -> Response {
     let well = |c: &&CameraStatus| {
         c.healthy && c.problem.is_none() && matches!(c.link, LinkState::Live | LinkState::Finished)
     };
+    let store_well = api.parts.store.health().trouble.is_none();
     let cameras_well = list.iter().filter(well).count();
     let (code, status) = match (cameras.ready(), cameras_well == list.len()) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        (true, true) => (StatusCode::OK, "healthy"),
-        (true, false) => (StatusCode::OK, "degraded"),
+        (true, true) if store_well => (StatusCode::OK, "healthy"),
+        (true, _) => (StatusCode::OK, "degraded"),
     };
-    (code, Json(ReadyDto { status, cameras: list.len(), cameras_well })).into_response()
+    (code, Json(ReadyDto { status, cameras: list.len(), cameras_well, store_well })).into_response()
 }
 
 async fn metrics(State(api): Api) -> impl IntoResponse {

@@ -48,6 +48,8 @@ pub fn sample_alert() -> Value {
         },
         "clip": null,
         "clip_details": null,
+        "stored": true,
+        "clock_suspect": false,
         "snapshot": null,
         "thumbnail": null,
     })

@@ -26,9 +26,6 @@ const CUTS_WAITING: usize = 16;
 const TICK: Duration = Duration::from_millis(250);
 /// How often else there is a look.
 const IDLE: Duration = Duration::from_secs(1);
-/// Clips are not begun with less of the disk free: what is left is for events and their pictures.
-const FREE: u64 = 512 << 20;
-
 /// When the daemon stops, clips are written for no longer than this; the others are given up, and counted.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
@@ -61,6 +58,8 @@ pub struct ClipParts {
     pub bus: Arc<Bus>,
     pub clock: Arc<dyn Clock>,
     pub stop: Stop,
+    /// Clips are not begun with less of the disk free: what is left is for events and their pictures.
+    pub min_free: u64,
 }
 
 /// The thread that records.
@@ -158,9 +157,9 @@ impl Recorder {
         if let Some(problem) = ring.problem() {
             return Err(impossible(problem));
         }
-        if self.parts.store.free_bytes().is_some_and(|free| free < FREE) {
-            let problem =
-                format!("less than {} of the disk are free", config::format_size(FREE / 1000 * 1000));
+        let least = self.parts.min_free;
+        if self.parts.store.free_bytes().is_some_and(|free| free < least) {
+            let problem = format!("less than {} of the disk are free", config::format_size(least));
             return Err((ClipResult::Shed, problem));
         }
         let spool = self.parts.store.clip_spool();
@@ -246,6 +245,10 @@ impl Cutter {
         let store = &self.parts.store;
         let files = store.clip_files(&cut.event).map_err(|e| e.to_string())?;
         frame::mux(&cut.format, &cut.samples, |number| cut.read(number), files.part(), files.scratch())?;
+        if let Some((trouble, _)) = store.health().trouble {
+            // Alerts are told in their order: none is to wait for a clip that cannot be kept.
+            return Err(trouble);
+        }
         let _in_order = store.in_order();
         match store.put_clip(files, cut.clip.clone()).map_err(|e| e.to_string())? {
             Some(event) => {

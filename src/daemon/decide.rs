@@ -1,6 +1,7 @@
 //! The desk: judges every score, keeps and publishes what follows from it, and remembers the features.
 //!
-//! A new alert is on disk before anybody hears of it; its picture, the timeline and the features come after it,
+//! A new alert is on disk before anybody hears of it (where the store cannot be written it is told all the same, marked,
+//! and waits in memory for the keeper); its picture, the timeline and the features come after it,
 //! so that they add nothing to its latency. A picture waits while other cameras' scores do, for one of each at
 //! most, so that one camera's picture does not delay another's alert. An update's map is told once the picture it
 //! belongs to is there.
@@ -9,6 +10,7 @@ use super::board::{Board, Watch};
 use super::clips::ClipDesk;
 use super::drawing::Drawing;
 use super::fusing::Fusing;
+use super::keeper::KeeperTold;
 use super::lane::{Received, receive, receive_waiting};
 use super::life::Life;
 use super::pulse::Pulse;
@@ -22,19 +24,18 @@ use crate::config::FUSED;
 use crate::infer::{Covers, Grid};
 use crate::score::{Reason, Score, reasons};
 use crate::segment::Segment;
-use crate::store::{Beside, EventFilter, FeatureRing, Limits, ScoreRow, Store, StoreError};
+use crate::store::{Beside, EventFilter, FeatureRing, ScoreRow, Store, StoreError};
 use crate::telemetry::{Delivery, DetectorMetrics, Metrics, SkipReason, Stage};
 use crate::threshold::{Tail, Threshold, Verdict};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Scores are written together, this often.
 const WRITE_SCORES_EVERY: Duration = Duration::from_secs(1);
-/// Old events, pictures and scores are removed this often.
-const RETAIN_EVERY: Duration = Duration::from_secs(600);
 
 /// Said of a model that does not look.
 const CONSTANT: &str = "the model gives the same score whatever it is shown (learn the camera again, or name another \
@@ -100,7 +101,7 @@ pub struct Desk {
     pub clock: Arc<dyn Clock>,
     /// Asks for a detector to be learned.
     pub learn: Sender<usize>,
-    pub limits: Limits,
+    pub keeper: Arc<KeeperTold>,
     pub timeline: Vec<ScoreRow>,
     /// Pictures that wait to be drawn, one a detector at most.
     pub drawings: VecDeque<Drawing>,
@@ -131,7 +132,7 @@ struct Finding<'a> {
 impl Desk {
     /// Works until the lane closes, then ends what is open.
     pub fn run(mut self, lane: &Receiver<Scored>) {
-        let (mut written, mut retained) = (self.clock.monotonic(), Duration::ZERO);
+        let mut written = self.clock.monotonic();
         loop {
             self.pulse.beat();
             match if self.drawings.is_empty() { receive(lane) } else { receive_waiting(lane) } {
@@ -149,22 +150,8 @@ impl Desk {
             if now.saturating_sub(written) >= WRITE_SCORES_EVERY {
                 self.write_timeline();
                 self.let_time_pass(now);
+                self.keeper.suspect.store(self.wall.is_suspect(now), Ordering::Relaxed);
                 written = now;
-            }
-            if retained.is_zero() || now.saturating_sub(retained) >= RETAIN_EVERY {
-                let limits = match self.wall.is_suspect(now) {
-                    // By a clock that may be wrong nothing is too old.
-                    true => Limits { keep: Duration::MAX, keep_reviewed: Duration::MAX, ..self.limits },
-                    false => self.limits,
-                };
-                match self.store.retain(&limits) {
-                    Ok((removed, kept)) => {
-                        self.metrics.kept(kept.database, kept.pictures, kept.clips, kept.galleries);
-                        self.metrics.removed(removed.age, removed.size);
-                    }
-                    Err(error) => tracing::warn!("cannot remove what is too old or too much: {error}"),
-                }
-                retained = now.max(Duration::from_nanos(1));
             }
         }
         for detector in 0..self.seats.len() {
@@ -437,7 +424,7 @@ impl Desk {
         }
         let told = change != Change::Update || pictured.is_none();
         if told {
-            self.keep_and_tell(detector, change, &event);
+            self.keep_and_tell(change, &event);
         }
         let open = event.end_time.is_none();
         self.board.of(detector, |watch| watch.open_event = open.then(|| event.id.clone()));
@@ -458,23 +445,20 @@ impl Desk {
         }
     }
 
-    pub(super) fn keep_and_tell(&self, detector: usize, change: Change, event: &Event) {
+    pub(super) fn keep_and_tell(&self, change: Change, event: &Event) {
         let _in_order = self.store.in_order();
-        let kept = self.store.announce_event(event, announce_event(change, event).as_ref());
-        self.metrics.delivery("store", if kept.is_ok() { Delivery::Ok } else { Delivery::Failed }, 1);
-        if let Err(error) = &kept {
-            // An alert that cannot be kept is still worth telling.
-            self.store_problem(detector, error);
+        let kept = self.store.keep(change, event, announce_event(change, event));
+        self.metrics.delivery("store", if kept.is_some() { Delivery::Ok } else { Delivery::Failed }, 1);
+        match kept {
+            Some(Beside { review, clip }) => {
+                self.bus.alert(change, &Event { review, clip, ..event.clone() });
+            }
+            // An alert that cannot be kept yet is still worth telling: the keeper does what is left.
+            None => {
+                self.bus.alert_unkept(change, event);
+            }
         }
-        let Beside { review, clip } = kept.unwrap_or_default();
-        let event = Event { review, clip, ..event.clone() };
-        self.bus.alert(change, &event);
         self.metrics.delivery("stream", Delivery::Ok, 1);
-    }
-
-    fn store_problem(&self, detector: usize, error: &StoreError) {
-        tracing::error!(camera = %self.seats[detector].camera_name, "cannot keep an alert: {error}");
-        self.board.of(detector, |watch| watch.problem = Some(error.to_string()));
     }
 
     fn trouble(&mut self, detector: usize, reason: SkipReason, problem: String) {
@@ -546,9 +530,7 @@ impl Desk {
             return;
         }
         let began = Instant::now();
-        if let Err(error) = self.store.put_scores(&self.timeline) {
-            tracing::error!("{} scores are lost to the timeline: {error}", self.timeline.len());
-        }
+        self.store.keep_scores(&self.timeline);
         self.timeline.clear();
         self.metrics.stage(Stage::Store, began.elapsed());
     }

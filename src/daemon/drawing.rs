@@ -45,7 +45,7 @@ impl Desk {
         self.find_similar(detector, &mut event, &witness);
         let alike = event.why.as_ref().is_some_and(|why| !why.similar.is_empty());
         if drawn || alike || !told {
-            self.keep_and_tell(detector, Change::Update, &event);
+            self.keep_and_tell(Change::Update, &event);
         }
         event
     }

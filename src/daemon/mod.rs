@@ -18,6 +18,7 @@ mod decide;
 mod drawing;
 mod extract;
 mod fusing;
+mod keeper;
 mod labels;
 mod lane;
 mod learning;
@@ -138,6 +139,22 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         library: config.runtime.onnxruntime.clone(),
     };
     supervisor.arm_at_start()?;
+    let keeper_told = Arc::new(keeper::KeeperTold::default());
+    let keeper = keeper::Keeper {
+        store: store.clone(),
+        bus: bus.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        limits: Limits {
+            keep: config.store.keep,
+            keep_reviewed: config.store.keep_reviewed,
+            max_size: config.store.max_size,
+            min_free: config.store.min_free,
+        },
+        pulse: pulses.stage("keeper"),
+        told: keeper_told.clone(),
+    };
+    let keeper = spawn("keeper", move || keeper.run())?;
     let clip_cameras = config.cameras.iter().map(|camera| clips::ClipCamera {
         name: camera.name.clone(),
         limits: camera.clips,
@@ -150,6 +167,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         bus: bus.clone(),
         clock: clock.clone(),
         stop: stop.clone(),
+        min_free: config.store.min_free,
     };
     let (clip_desk, recorder, cutter) = clips::clip_desk(clip_parts, pulses.stage("clips"));
     let clip_threads = [spawn("clips", move || recorder.run())?, spawn("clip-files", move || cutter.run())?];
@@ -164,12 +182,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
         metrics: metrics.clone(),
         clock: clock.clone(),
         learn: ask,
-        limits: Limits {
-            keep: config.store.keep,
-            keep_reviewed: config.store.keep_reviewed,
-            max_size: config.store.max_size,
-            min_free: config.store.min_free,
-        },
+        keeper: keeper_told.clone(),
         timeline: vec![],
         drawings: Default::default(),
         wall: Default::default(),
@@ -260,6 +273,8 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     join([scoring, desk, learner, telling]);
     // The desk ended what was open: its clips are cut where they are.
     join(clip_threads);
+    keeper_told.over.store(true, Ordering::Relaxed);
+    join([keeper]);
     posts.stop();
     drop(server);
     drop(last_exit);

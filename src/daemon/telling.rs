@@ -114,6 +114,10 @@ impl Telling {
     }
 
     fn look(&mut self, camera: usize) -> Result<(), StoreError> {
+        if self.store.health().trouble.is_some() {
+            // It is looked at again as soon as it can be told.
+            return Ok(());
+        }
         let frozen = self.board.with(camera, |facts| facts.frozen);
         let status = self.board.status(camera);
         let hold = &mut self.holds[camera];

@@ -132,7 +132,9 @@ impl Store {
             let path = entry.map_err(|e| StoreError::io(&dir, &e))?.path();
             let id = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
             let known = self.layout().clip(id).is_some_and(|clip| clip == path)
-                && self.event(id)?.is_some_and(|event| event.clip.is_some());
+                && self
+                    .database
+                    .read(|c| c.prepare_cached("SELECT 1 FROM clips WHERE event = ?1")?.exists([id]))?;
             if !known {
                 files::remove_if_there(&path)?;
                 swept += 1;

@@ -3,6 +3,7 @@
 use super::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -128,11 +129,18 @@ const NEWEST: u32 = MIGRATIONS.len() as u32;
 /// What SQLite calls the `auto_vacuum` that gives pages back when it is told to.
 const INCREMENTAL: i64 = 2;
 
+/// How long another program's lock is waited for while the daemon starts ...
+const BUSY_AT_START: Duration = Duration::from_secs(5);
+/// ... and while it runs: what cannot be written waits in memory, so that nobody else has to.
+const BUSY: Duration = Duration::from_millis(250);
+
 /// Two connections to one file: a writer, and a reader that never waits for it (write-ahead log).
 pub(super) struct Database {
     path: PathBuf,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// An answer of SQLite's said so.
+    damaged: AtomicBool,
 }
 
 /// What must be on disk before a write is said to be done.
@@ -146,9 +154,15 @@ pub(super) enum Durable {
 
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let (writer, reader) = Self::connect(path)?;
+        let damaged = AtomicBool::new(false);
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader), damaged })
+    }
+
+    fn connect(path: &Path) -> Result<(Connection, Connection), StoreError> {
         let connect = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(path)?;
-            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.busy_timeout(BUSY_AT_START)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
@@ -163,8 +177,60 @@ impl Database {
             changed.map_err(|e| explain(path, &e))?;
         }
         let reader = connect().map_err(|e| explain(path, &e))?;
-        reader.pragma_update(None, "query_only", true).map_err(|e| explain(path, &e))?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        let settle = || {
+            reader.pragma_update(None, "query_only", true)?;
+            [&writer, &reader].into_iter().try_for_each(|connection| connection.busy_timeout(BUSY))
+        };
+        settle().map_err(|e| explain(path, &e))?;
+        Ok((writer, reader))
+    }
+
+    /// Looks for damage, for no longer than `time`.
+    pub(super) fn look_through(&self, time: Duration) -> Result<(), StoreError> {
+        let reader = hold(&self.reader);
+        let (looked, over) = std::sync::mpsc::channel::<()>();
+        let stop = reader.get_interrupt_handle();
+        let watch = std::thread::spawn(move || {
+            if over.recv_timeout(time).is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Timeout) {
+                stop.interrupt();
+            }
+        });
+        let found: rusqlite::Result<String> = reader.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        drop(looked);
+        // It only waits and interrupts: there is nothing in it to panic.
+        let _ = watch.join();
+        match found {
+            Ok(found) if found == "ok" => Ok(()),
+            Ok(found) => Err(StoreError { damaged: true, ..StoreError::new(&self.path, found, DAMAGED) }),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
+            Err(error) => Err(explain(&self.path, &error)),
+        }
+    }
+
+    /// Whether an answer of SQLite's said that the file is damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Closes the file, has it moved away by `put_aside`, and begins a fresh one. What fails on the way leaves a database
+    /// that takes nothing, and is damaged still.
+    pub(super) fn replace<T>(
+        &self,
+        put_aside: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (mut writer, mut reader) = (hold(&self.writer), hold(&self.reader));
+        let nothing = || Connection::open_in_memory().map_err(|e| explain(&self.path, &e));
+        (*writer, *reader) = (nothing()?, nothing()?);
+        let done = put_aside()?;
+        (*writer, *reader) = Self::connect(&self.path)?;
+        self.damaged.store(false, Ordering::Relaxed);
+        Ok(done)
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> StoreError {
+        let error = explain(&self.path, error);
+        self.damaged.fetch_or(error.damaged, Ordering::Relaxed);
+        error
     }
 
     /// Two connections that read only, to a database of exactly this program's layout.
@@ -191,7 +257,8 @@ impl Database {
                 "use the sigmawatch that wrote it last, or let the daemon of this one bring it up to date",
             ));
         }
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        let damaged = AtomicBool::new(false);
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader), damaged })
     }
 
     /// Runs `work` in one transaction, which takes place as a whole or not at all.
@@ -209,7 +276,7 @@ impl Database {
             transaction.commit()?;
             Ok(done)
         };
-        attempt().map_err(|e| explain(&self.path, &e))
+        attempt().map_err(|e| self.explain(&e))
     }
 
     /// Bytes in use: pages that hold something, and the write-ahead log.
@@ -234,14 +301,14 @@ impl Database {
             while steps.next()?.is_some() {}
             Ok(())
         };
-        give().map_err(|e| explain(&self.path, &e))
+        give().map_err(|e| self.explain(&e))
     }
 
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        work(&hold(&self.reader)).map_err(|e| explain(&self.path, &e))
+        work(&hold(&self.reader)).map_err(|e| self.explain(&e))
     }
 }
 
@@ -273,16 +340,17 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     })
 }
 
+/// What to do about a damaged database.
+const DAMAGED: &str = "restore it from a backup, or move it away to start afresh";
+
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let (problem, remedy) = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => (
-            "this is no SQLite database, or its beginning is damaged".to_owned(),
-            "restore it from a backup, or move it away to start afresh",
-        ),
-        Some(ErrorCode::DatabaseCorrupt) => (
-            format!("the database is damaged: {error}"),
-            "restore it from a backup, or move it away to start afresh",
-        ),
+    let code = error.sqlite_error_code();
+    let damaged = matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
+    let (problem, remedy) = match code {
+        Some(ErrorCode::NotADatabase) => {
+            ("this is no SQLite database, or its beginning is damaged".to_owned(), DAMAGED)
+        }
+        Some(ErrorCode::DatabaseCorrupt) => (format!("the database is damaged: {error}"), DAMAGED),
         Some(ErrorCode::DiskFull) => ("the disk is full".to_owned(), "free some space or keep less"),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             (error.to_string(), "let the daemon's user read and write it and its folder")
@@ -292,5 +360,5 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         _ => (error.to_string(), "see to the disk, and report this if it stays"),
     };
-    StoreError::new(path, problem, remedy)
+    StoreError { damaged, ..StoreError::new(path, problem, remedy) }
 }

@@ -11,7 +11,7 @@ use rusqlite::types::{FromSqlError, Value};
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
 
 /// Events with what is kept beside them; conditions follow. [`decode`] reads it.
-pub(super) const EVENT: &str = "SELECT events.body, label, note, time_us, by_whom, clips.body
+pub(super) const EVENT: &str = "SELECT events.body, label, note, time_us, by_whom, clips.body, events.id
      FROM events LEFT JOIN reviews ON reviews.event = events.id LEFT JOIN clips ON clips.event = events.id";
 
 /// What is kept beside an event, whatever becomes of the event itself.
@@ -73,6 +73,11 @@ impl Store {
             .read(|c| c.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([id], decode).optional())
     }
 
+    /// Whether there is such an event, readable or not.
+    pub(super) fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+        self.database.read(|c| c.prepare_cached("SELECT 1 FROM events WHERE id = ?1")?.exists([id]))
+    }
+
     /// At most `limit` events that pass the filter, newest first.
     pub fn events(&self, filter: &EventFilter, limit: usize) -> Result<EventPage, StoreError> {
         let mut conditions = vec!["1".to_owned()];
@@ -119,13 +124,13 @@ impl Store {
         let sql = format!("{EVENT} WHERE {} ORDER BY id DESC LIMIT {}", conditions.join(" AND "), limit + 1);
         let mut events = self.database.read(|c| {
             c.prepare_cached(&sql)?
-                .query_map(params_from_iter(values), decode)?
-                .collect::<rusqlite::Result<Vec<Event>>>()
+                .query_map(params_from_iter(values), |row| Ok((row.get::<_, String>(6)?, readable(row)?)))?
+                .collect::<rusqlite::Result<Vec<(String, Option<Event>)>>>()
         })?;
         let more = events.len() > limit;
         events.truncate(limit);
-        let next = if more { events.last().map(|e| e.id.clone()) } else { None };
-        Ok(EventPage { events, next })
+        let next = if more { events.last().map(|(id, _)| id.clone()) } else { None };
+        Ok(EventPage { events: events.into_iter().filter_map(|(_, event)| event).collect(), next })
     }
 
     /// Every event that passes the filter, newest first.
@@ -188,6 +193,18 @@ fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Beside
     ])?;
     let kept = t.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([&event.id], decode)?;
     Ok(Beside { review: kept.review, clip: kept.clip })
+}
+
+/// As [`decode`]; `None` for a row whose text a damaged disk has changed, which is said and left out.
+fn readable(row: &Row) -> rusqlite::Result<Option<Event>> {
+    match decode(row) {
+        Ok(event) => Ok(Some(event)),
+        Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
+        Err(error) => {
+            tracing::error!("an event in the database cannot be read, and is left out: {error}");
+            Ok(None)
+        }
+    }
 }
 
 pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {

@@ -1,5 +1,6 @@
 //! Events, the score timeline and pictures on disk.
 
+mod backlog;
 mod clips;
 mod database;
 mod events;
@@ -8,6 +9,7 @@ mod fold;
 mod gallery;
 mod life;
 mod packed;
+mod quarantine;
 mod record;
 mod retention;
 mod reviews;
@@ -16,6 +18,7 @@ mod ring;
 mod scores;
 mod settings;
 
+pub use backlog::{MOST_CHANGES, MOST_SCORES, StoreHealth};
 pub use clips::ClipFiles;
 pub use events::{Beside, EventFilter, EventPage};
 pub use files::Layout;
@@ -41,11 +44,14 @@ pub struct StoreError {
     pub place: String,
     pub problem: String,
     pub remedy: String,
+    /// The database itself is damaged: see [`Store::mend`].
+    pub damaged: bool,
 }
 
 impl StoreError {
     fn new(place: &Path, problem: impl ToString, remedy: &str) -> Self {
-        Self { place: place.display().to_string(), problem: problem.to_string(), remedy: remedy.into() }
+        let (place, problem) = (place.display().to_string(), problem.to_string());
+        Self { place, problem, remedy: remedy.into(), damaged: false }
     }
 
     fn io(place: &Path, error: &std::io::Error) -> Self {
@@ -69,6 +75,9 @@ pub struct Store {
     /// See [`Store::in_order`].
     telling: Mutex<()>,
     bell: outbox::Bell,
+    backlog: backlog::Backlog,
+    /// Names of the sinks that there are.
+    sinks: Mutex<Vec<String>>,
     /// The minute up to which no score is left to be packed.
     packed_until: AtomicI64,
     /// Locked as long as this store is open for writing: two daemons must not share a folder.
@@ -76,7 +85,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the folder `dir`, making it where it does not exist, and brings its database up to date.
+    /// Opens the folder `dir`, making it where it does not exist, and brings its database up to date. A damaged database
+    /// is put aside, and a fresh one begun.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let layout = Layout::new(dir);
         layout.create()?;
@@ -90,7 +100,7 @@ impl Store {
             ),
             TryLockError::Error(e) => StoreError::io(&lock_path, &e),
         })?;
-        let database = Database::open(&layout.database())?;
+        let (database, _) = quarantine::open(&layout, clock.now())?;
         let store = Self::of(layout, database, clock, Some(lock));
         store.sweep_snapshots()?;
         store.sweep_clips()?;
@@ -109,8 +119,9 @@ impl Store {
 
     fn of(layout: Layout, database: Database, clock: Arc<dyn Clock>, lock: Option<File>) -> Self {
         let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
+        let (backlog, sinks) = (backlog::Backlog::default(), Mutex::default());
         let packed_until = AtomicI64::new(i64::MIN);
-        Self { layout, database, clock, telling, bell, packed_until, _lock: lock }
+        Self { layout, database, clock, telling, bell, backlog, sinks, packed_until, _lock: lock }
     }
 
     /// To be held while an event is written and told, so that no older state of it is told after a newer one.
@@ -185,7 +196,7 @@ impl Store {
                     || path == small
                     || self.layout.similar(id).is_some_and(|all| all.contains(&path))
             };
-            if !self.layout.snapshot(id).is_some_and(own) || self.event(id)?.is_none() {
+            if !self.layout.snapshot(id).is_some_and(own) || !self.has_event(id)? {
                 files::remove_if_there(&path)?;
                 swept += 1;
             }

@@ -114,9 +114,24 @@ impl Store {
         })
     }
 
+    /// Number of the newest letter, and the names of the sinks that there are.
+    pub(super) fn outbox_state(&self) -> (i64, Vec<String>) {
+        let newest = *self.bell.newest.lock().expect("nothing panics while it is held");
+        (newest, self.sinks.lock().expect("nothing panics while it is held").clone())
+    }
+
+    /// Letters of a fresh database come after number `seq`.
+    pub(super) fn go_on_after(&self, seq: i64) -> Result<(), StoreError> {
+        self.database.write(Durable::PowerLoss, |t| {
+            t.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'", [])?;
+            t.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?1)", [seq]).map(drop)
+        })
+    }
+
     /// Says which sinks there are. A new one begins with what comes from now on; one that is gone is forgotten
     /// with its dead letters.
     pub fn set_sinks(&self, names: &[String]) -> Result<(), StoreError> {
+        *self.sinks.lock().expect("nothing panics while it is held") = names.to_vec();
         let newest = self.database.write(Durable::PowerLoss, |t| {
             let newest: i64 = t
                 .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'", [], |row| row.get(0))

@@ -12,6 +12,8 @@ use std::time::Duration;
 const NEVER_YOUNGER: Duration = Duration::from_secs(3600);
 /// Hours that are removed for their size in one go; the rest waits for the next.
 const HOURS_AT_ONCE: usize = 48;
+/// Clips that are removed in one go.
+const CLIPS_AT_ONCE: usize = 20;
 /// Events that are removed in one transaction: an alert waits no longer than for these.
 const EVENTS_AT_ONCE: usize = 200;
 /// Pages of the database that are given back to the disk at a time.
@@ -46,6 +48,8 @@ pub struct Kept {
 pub struct Removed {
     pub age: usize,
     pub size: usize,
+    /// Clips that went before their events, for want of room.
+    pub clips: usize,
 }
 
 impl Kept {
@@ -58,14 +62,19 @@ impl Limits {
     /// Bytes too many.
     fn excess(&self, kept: Kept, free: u64) -> u64 {
         let size = kept.bytes();
-        size.saturating_sub(self.max_size).max(self.min_free.saturating_sub(free))
+        size.saturating_sub(self.max_size).max(self.missing(free))
+    }
+
+    /// Bytes that the disk lacks.
+    fn missing(&self, free: u64) -> u64 {
+        self.min_free.saturating_sub(free)
     }
 }
 
 impl Store {
-    /// Removes what is too old, then what is too much: the oldest hours first, scores and events that nobody
-    /// reviewed before any reviewed one; never an open event, and for its size nothing of the last hour. Gives what
-    /// went and what is left.
+    /// Removes what is too old, then what is too much: clips first, the oldest of events that nobody reviewed before
+    /// others; then the oldest hours, scores and events that nobody reviewed before any reviewed one. Never an open event,
+    /// and nothing of the last hour but clips where the disk is short of room. Gives what went and what is left.
     pub fn retain(&self, limits: &Limits) -> Result<(Removed, Kept), StoreError> {
         let ago = |time: Duration| self.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
         let (old, young) = (ago(limits.keep), ago(NEVER_YOUNGER).as_microsecond());
@@ -77,6 +86,14 @@ impl Store {
         let age = limits.keep_reviewed.max(limits.keep);
         removed.age += self.remove_events(ago(age).as_microsecond(), true)?;
         let (mut kept, mut free) = self.room()?;
+        while limits.excess(kept, free) > 0 {
+            let shed = self.shed_clips(if limits.missing(free) > 0 { i64::MAX } else { young })?;
+            if shed == 0 {
+                break;
+            }
+            removed.clips += shed;
+            (kept, free) = self.room()?;
+        }
         let mut hours = 0;
         for reviewed in [false, true] {
             while limits.excess(kept, free) > 0 && hours < HOURS_AT_ONCE {
@@ -100,6 +117,32 @@ impl Store {
         }
         self.database.give_back(PAGES_AT_ONCE)?;
         Ok((removed, kept))
+    }
+
+    /// Removes some clips of events that ended before `before`; gives how many.
+    fn shed_clips(&self, before: i64) -> Result<usize, StoreError> {
+        let ids: Vec<String> = self.database.read(|c| {
+            c.prepare_cached(
+                "SELECT event FROM clips JOIN events ON events.id = event WHERE end_us < ?1
+                 ORDER BY event IN (SELECT event FROM reviews), end_us LIMIT ?2",
+            )?
+            .query_map(params![before, CLIPS_AT_ONCE as i64], |row| row.get(0))?
+            .collect()
+        })?;
+        // File first, unlike elsewhere: on a full disk there is no room to write that a row goes until a file has gone.
+        for clip in ids.iter().filter_map(|id| self.layout.clip(id)) {
+            files::remove_if_there(&clip)?;
+        }
+        let now = self.clock.now().as_microsecond();
+        self.database.write(Durable::PowerLoss, |t| {
+            for id in &ids {
+                t.prepare_cached("DELETE FROM clips WHERE event = ?1")?.execute([id])?;
+                t.prepare_cached("UPDATE events SET changed_us = ?2 WHERE id = ?1")?
+                    .execute(params![id, now])?;
+            }
+            Ok(())
+        })?;
+        Ok(ids.len())
     }
 
     /// When the oldest thing was that may go, microseconds since 1970: a score or an event that nobody reviewed, or a

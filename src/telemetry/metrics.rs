@@ -1,5 +1,7 @@
 //! Every Prometheus metric: its name, help, labels and unit; nowhere else is a metric named.
 
+mod reference;
+
 use super::labels::{
     ClipResult, Delivery, DropReason, Label, Learning, Level, Link, Queue, ReconnectReason, Sight, Silence,
     SkipReason, Stage,
@@ -9,7 +11,6 @@ use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// One line of the reference: what `docs/ref/metrics.md` is made of.
@@ -117,6 +118,9 @@ pub struct Metrics {
     stream_lagged: IntCounter,
     store_bytes: IntGaugeVec,
     store_removed: IntCounterVec,
+    store_up: IntGauge,
+    store_waiting: IntGauge,
+    store_dropped: IntGauge,
     connections: IntGauge,
     connections_refused: IntCounter,
 }
@@ -254,8 +258,21 @@ impl Metrics {
             store_removed: m.counter(
                 "store_removed_total",
                 &["reason"],
-                "Events removed because they were too old, or because there was too much.",
+                "Events removed because they were too old, or because there was too much; clips because there was too much.",
             ),
+            store_up: m
+                .int_gauge("store_up", &[], "1 while the store takes what is written to it, else 0.")
+                .with_label_values::<&str>(&[]),
+            store_waiting: m
+                .int_gauge("store_waiting", &[], "Changes of alerts that were told, and are not on disk yet.")
+                .with_label_values::<&str>(&[]),
+            store_dropped: m
+                .int_gauge(
+                    "store_dropped",
+                    &[],
+                    "Changes of alerts that were never on disk because too many waited, since the start.",
+                )
+                .with_label_values::<&str>(&[]),
             connections: m
                 .int_gauge("connections", &[], "Connections to the HTTP server.")
                 .with_label_values::<&str>(&[]),
@@ -363,9 +380,16 @@ impl Metrics {
         }
     }
 
-    /// Events that the store removed, by why.
-    pub fn removed(&self, age: usize, size: usize) {
-        for (reason, events) in [("age", age), ("size", size)] {
+    /// The store takes what it is given, or does not; so many changes of alerts wait, and so many were given up.
+    pub fn store_health(&self, up: bool, waiting: usize, dropped: u64) {
+        self.store_up.set(i64::from(up));
+        self.store_waiting.set(waiting as i64);
+        self.store_dropped.set(dropped as i64);
+    }
+
+    /// Events that the store removed, by why, and clips.
+    pub fn removed(&self, age: usize, size: usize, clips: usize) {
+        for (reason, events) in [("age", age), ("size", size), ("clips", clips)] {
             self.store_removed.with_label_values(&[reason]).inc_by(events as u64);
         }
     }
@@ -395,38 +419,6 @@ impl Metrics {
 
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
-    }
-
-    /// The text of `docs/ref/metrics.md`.
-    pub fn reference(&self) -> String {
-        let mut text = String::from(
-            "# Metrics\n\n`GET /metrics` answers in Prometheus' text format. Times are seconds. No label holds a \
-             URL.\nThe usual `process_*` metrics come with these.\n\nThis page is made from the code: \
-             `UPDATE_DOCS=1 cargo test --test it docs` writes it again.\n\n\
-             | metric | type | labels | meaning |\n|---|---|---|---|\n",
-        );
-        for d in &self.catalogue {
-            let labels: Vec<_> = d.labels.iter().map(|l| format!("`{l}`")).collect();
-            let _ = writeln!(text, "| `{}` | {} | {} | {} |", d.name, d.kind, labels.join(", "), d.help);
-        }
-        text.push_str("\nLabel values:\n\n");
-        fn values<L: Label>(text: &mut String, label: &str) {
-            let all: Vec<_> = L::ALL.iter().map(|v| format!("`{}`", v.text())).collect();
-            let _ = writeln!(text, "- {label}: {}", all.join(", "));
-        }
-        values::<Link>(&mut text, "`state` of `camera_state`");
-        values::<Sight>(&mut text, "`state` of `cameras_bad_picture`");
-        values::<Learning>(&mut text, "`state` of `learning_state`");
-        values::<Level>(&mut text, "`severity`");
-        values::<Silence>(&mut text, "`reason` of `alerts_quiet_total`");
-        values::<ClipResult>(&mut text, "`result` of `clips_total`");
-        values::<DropReason>(&mut text, "`reason` of `frames_dropped_total`");
-        values::<ReconnectReason>(&mut text, "`reason` of `reconnects_total`");
-        values::<SkipReason>(&mut text, "`reason` of `segments_skipped_total`");
-        values::<Stage>(&mut text, "`stage`");
-        values::<Queue>(&mut text, "`queue`");
-        values::<Delivery>(&mut text, "`result`");
-        text
     }
 }
 

@@ -47,6 +47,7 @@ mod setup;
 mod sink_place;
 mod sinks;
 mod store;
+mod store_faults;
 mod tidy;
 mod tls;
 mod unit;

@@ -5,6 +5,7 @@
 
 mod cameras;
 mod churn;
+mod disk;
 mod ear;
 mod network;
 mod process;
@@ -88,6 +89,9 @@ const ROWS: &[Row] = &[
     Row { number: 1, fault: "camera hangs (SIGSTOP)", make: stalls::hangs },
     Row { number: 2, fault: "cable pulled (packets dropped)", make: network::cables },
     Row { number: 3, fault: "all cameras reboot at once", make: storm::reboots },
+    Row { number: 8, fault: "daemon killed at random", make: disk::kills },
+    Row { number: 10, fault: "disk full", make: disk::full },
+    Row { number: 12, fault: "database locked, damaged", make: disk::database },
     Row { number: 23, fault: "a week of reconnects", make: churn::soak },
 ];
 
