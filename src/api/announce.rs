@@ -19,6 +19,8 @@ choices! {
         Armed = "armed",
         /// Pictures come, and they or their scores cannot be trusted: black, covered, blurred, a failed model.
         Problem = "problem",
+        /// The configuration says that it is not to be watched.
+        Disabled = "disabled",
         /// A recording that has been played to its end.
         Finished = "finished",
     }
@@ -97,6 +99,7 @@ pub fn announce_camera(
         CameraState::Armed if back => "back",
         CameraState::Armed => "armed",
         CameraState::Problem => "there, but not to be trusted",
+        CameraState::Disabled => "disabled: it is not watched",
         CameraState::Finished => "played to its end",
     };
     let text = match problem {

@@ -22,6 +22,7 @@ mod sinks;
 mod stream;
 mod why;
 
+pub use crate::frame::LinkState;
 pub use announce::{CameraState, announce_camera, announce_event};
 pub use backtest::{BacktestBody, BacktestDto, BacktestError, Subject, Table, over_store};
 pub use bus::Bus;
@@ -179,19 +180,6 @@ pub struct DetectorStatus {
     pub regions: Vec<f32>,
     /// Id of the event that is open now.
     pub open_event: Option<String>,
-}
-
-/// Where the camera's connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkState {
-    Connecting,
-    Live,
-    Stalled,
-    /// Waiting before the next attempt.
-    BackingOff,
-    /// A file that has been played to its end.
-    Finished,
 }
 
 /// Whether the camera can alert.

@@ -160,7 +160,9 @@ async fn readyz(State(api): Api) -> Response {
     let list = cameras.list();
     // A recording that was given up is finished, too, and says why.
     let well = |c: &&CameraStatus| {
-        c.healthy && c.problem.is_none() && matches!(c.link, LinkState::Live | LinkState::Finished)
+        c.healthy
+            && c.problem.is_none()
+            && matches!(c.link, LinkState::Live | LinkState::Finished | LinkState::Disabled)
     };
     let store_well = api.parts.store.health().trouble.is_none();
     let cameras_well = list.iter().filter(well).count();

@@ -101,10 +101,10 @@ impl std::fmt::Display for Probe {
     }
 }
 
-/// Probes every camera, some at once; `tell` hears of each when it is done. In the configuration's order.
+/// Probes every camera that is enabled, some at once; `tell` hears of each when it is done. In the configuration's order.
 pub fn all(config: &Config, mut tell: impl FnMut(&Probe)) -> Vec<Probe> {
     let (give, work) = unbounded();
-    for one in config.cameras.iter().enumerate() {
+    for one in config.cameras.iter().enumerate().filter(|(_, camera)| camera.enabled) {
         give.send(one).expect("the other end is here");
     }
     drop(give);

@@ -167,6 +167,7 @@ impl Check<'_, '_> {
             clips: self.clips(camera),
             fusion: self.fusion(camera, &raw.detectors),
             detectors: self.detectors(camera, &raw.detectors),
+            enabled: camera.get("enabled"),
             detect: camera.get("detect"),
             schedule: camera.get("schedule"),
             scene_change: SceneChange::named(&camera.get::<String>("scene_change"))

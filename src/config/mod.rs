@@ -108,6 +108,8 @@ pub struct Camera {
     /// One at least.
     pub detectors: Vec<Detector>,
     pub fusion: Fusion,
+    /// Is watched; otherwise it is only listed.
+    pub enabled: bool,
     /// Opens events at all, until it is told otherwise.
     pub detect: bool,
     /// When it opens events; `None`: always.

@@ -79,6 +79,7 @@ fn camera(camera: &Camera) -> Value {
         Fusion::None => json!("none"),
         Fusion::All(rule) => json!(rule),
     };
+    view["enabled"] = json!(camera.enabled);
     view["detect"] = json!(camera.detect);
     view["schedule"] = match &camera.schedule {
         None => json!("always"),

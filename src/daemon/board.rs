@@ -1,13 +1,15 @@
 //! The board: the newest truth about every camera and detector, written by the stages and read by the API.
 
+use super::standing::Standing;
 use crate::api::{
     CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState, PictureStatus, Places,
+    LearningStatus, Places,
 };
 use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::Schedule;
 use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
 use crate::infer::{Covers, Grid};
+use crate::segment::PictureState;
 use crate::threshold::{Judging, Normal, Outlook, Threshold};
 use crossbeam_channel::{Sender, TrySendError};
 use jiff::tz::TimeZone;
@@ -65,11 +67,7 @@ pub enum Origin {
 
 /// What is known of one camera.
 pub struct Facts {
-    pub link: LinkState,
-    /// Why there are no frames.
-    pub link_problem: Option<String>,
-    /// The last connection was lost because pictures stopped coming.
-    pub frozen: bool,
+    pub standing: Standing,
     pub stream: StreamInfo,
     pub pictures: Option<Arc<dyn PictureTap>>,
     /// What clips are cut from; of the newest stream.
@@ -83,9 +81,6 @@ pub struct Facts {
     pub detect: bool,
     /// The whole picture changes.
     pub scene_changes: bool,
-    /// The camera looks at something else than before.
-    pub view_problem: Option<String>,
-    pub picture: PictureStatus,
 }
 
 /// What is known of one detector.
@@ -111,9 +106,7 @@ pub struct Watch {
 impl Facts {
     fn new(detect: bool) -> Self {
         Self {
-            link: LinkState::Connecting,
-            link_problem: None,
-            frozen: false,
+            standing: Standing::default(),
             stream: StreamInfo::default(),
             pictures: None,
             packets: None,
@@ -123,14 +116,7 @@ impl Facts {
             reconnects: 0,
             detect,
             scene_changes: false,
-            view_problem: None,
-            picture: PictureStatus::default(),
         }
-    }
-
-    /// What is wrong with the picture, while there is one.
-    fn picture_problem(&self) -> Option<&'static str> {
-        self.picture.state.problem().filter(|_| self.link == LinkState::Live)
     }
 
     /// A frame came.
@@ -236,12 +222,10 @@ impl Board {
         self.with(camera, |facts| CameraStatus {
             name: listed.name.clone(),
             source: listed.source.clone(),
-            link: facts.link,
-            healthy: problem.is_none() && facts.view_problem.is_none() && facts.picture_problem().is_none(),
-            problem: (facts.link_problem.clone().or(problem))
-                .or_else(|| facts.picture_problem().map(str::to_owned))
-                .or_else(|| facts.view_problem.clone()),
-            picture: facts.picture,
+            link: facts.standing.link(),
+            healthy: problem.is_none() && facts.standing.sight() == PictureState::Healthy,
+            problem: facts.standing.problem().or(problem),
+            picture: facts.standing.picture(),
             stream: facts.stream.clone(),
             fps: facts.fps(now),
             last_frame: facts.last_frame,

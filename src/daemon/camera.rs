@@ -3,20 +3,17 @@
 use super::board::{Board, Watch};
 use super::labels::sight;
 use super::lane::SegmentLane;
+use super::standing::Change;
 use super::stop::Stop;
-use crate::api::{Bus, LearningState, LinkState, PictureStatus};
-use crate::base::{CameraName, Clock, Timestamp};
-use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp};
+use crate::api::{Bus, LearningState, LinkState};
+use crate::base::{CameraName, Clock};
+use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp, Turns};
 use crate::segment::{
     MediaClock, PictureState, PictureWatch, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter,
 };
 use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Said of a camera that looks at something else than before.
-const VIEW_CHANGED: &str = "the camera's view has changed: it was moved, or something stands before it (put it back, \
-                            or have it learn again)";
 
 /// What a camera's thread works with.
 pub struct CameraThread {
@@ -25,6 +22,8 @@ pub struct CameraThread {
     /// What the extractors want.
     pub views: Vec<FrameSpec>,
     pub stall_after: Duration,
+    /// It is to be watched.
+    pub enabled: bool,
     /// Segments are dropped when the machine is too slow; those of a recording played as fast as possible wait.
     pub keeps_pace: bool,
     pub feeds: Vec<FeedCutter>,
@@ -57,7 +56,9 @@ pub struct FeedCutter {
 impl CameraThread {
     /// Runs until the stop, or until a recording has ended.
     pub fn run(mut self, mut source: Box<dyn Source>) {
-        let link = Link::new(self.views.clone(), self.stall_after, self.clock.clone());
+        let link = Link::new(self.views.clone(), self.stall_after, self.clock.clone())
+            .sharing(Turns::shared())
+            .enabled(self.enabled);
         let stop = self.stop.flag();
         link.run(&mut *source, &stop, &mut |event| self.hear(event));
     }
@@ -74,8 +75,6 @@ impl CameraThread {
                     facts.stream = info;
                     facts.pictures = Some(pictures);
                     facts.packets = packets;
-                    facts.link_problem = None;
-                    facts.frozen = false;
                 });
                 self.enter(LinkState::Live, None);
             }
@@ -84,19 +83,20 @@ impl CameraThread {
             LinkEvent::Lost { error } => {
                 tracing::warn!(camera = %self.name, "lost: {error}");
                 self.metrics.reconnect(error.kind.into());
-                self.board.with(self.camera, |facts| {
-                    facts.reconnects += 1;
-                    facts.frozen = error.kind == SourceErrorKind::Stalled;
-                });
+                self.board.with(self.camera, |facts| facts.reconnects += 1);
                 let state = match error.kind {
                     SourceErrorKind::Stalled => LinkState::Stalled,
-                    _ => LinkState::BackingOff,
+                    _ => LinkState::Lost,
                 };
                 self.enter(state, Some(error.to_string()));
             }
             LinkEvent::BackingOff { wait } => {
                 tracing::debug!(camera = %self.name, "connecting again in {:.1} s", wait.as_secs_f64());
                 self.enter(LinkState::BackingOff, None);
+            }
+            LinkEvent::Disabled => {
+                tracing::info!(camera = %self.name, "disabled: not watched");
+                self.enter(LinkState::Disabled, None);
             }
             LinkEvent::Finished { error } => {
                 match &error {
@@ -110,14 +110,19 @@ impl CameraThread {
 
     /// The camera's connection is in another state; a `problem` stays until it is live again.
     fn enter(&self, state: LinkState, problem: Option<String>) {
-        let changed = self.board.with(self.camera, |facts| {
-            let changed = facts.link != state || problem.is_some();
-            facts.link = state;
-            facts.link_problem = problem.or(facts.link_problem.take());
-            changed
+        self.change(Change::Link(state, problem));
+    }
+
+    /// The one place from which everybody hears that a camera stands otherwise than before.
+    fn change(&self, change: Change) {
+        let now = self.clock.now();
+        let (changed, before, standing) = self.board.with(self.camera, |facts| {
+            let before = facts.standing.sight();
+            (facts.standing.change(change, now), before, facts.standing.clone())
         });
         if changed {
-            self.metrics.link(state.into());
+            self.metrics.link(standing.link().into());
+            self.metrics.picture(sight(before), sight(standing.sight()));
             self.bus.camera(&self.board.status(self.camera));
         }
     }
@@ -154,7 +159,12 @@ impl CameraThread {
     fn look_at_the_whole(&mut self, frame: &Frame) {
         let now = self.media.next(frame.run, &frame.stamp);
         if let Some(state) = self.picture.see(&frame.pixels, frame.keys, now) {
-            self.tell_picture(state, frame.stamp.wall);
+            // Detection goes on: a still scene may be meant to be one.
+            match state.problem() {
+                Some(problem) => tracing::warn!(camera = %self.name, "{problem}"),
+                None => tracing::info!(camera = %self.name, "the picture is healthy again"),
+            }
+            self.change(Change::Picture(state));
         }
         let Some(scene) = &mut self.scene else { return };
         let change = scene.see(&frame.pixels, now);
@@ -168,29 +178,17 @@ impl CameraThread {
                 tracing::info!(camera = %self.name, "the whole picture changes: not judged")
             }
             SceneChange::Light => tracing::info!(camera = %self.name, "the light has changed: judged again"),
-            SceneChange::View => tracing::warn!(camera = %self.name, "{VIEW_CHANGED}"),
+            SceneChange::View => {
+                tracing::warn!(camera = %self.name, "{}", PictureState::Moved.problem().unwrap_or_default())
+            }
             SceneChange::Back => tracing::info!(camera = %self.name, "the camera's view is as it was"),
         }
-        self.board.with(self.camera, |facts| {
-            facts.scene_changes = changes;
-            match change {
-                SceneChange::View => facts.view_problem = Some(VIEW_CHANGED.into()),
-                SceneChange::Back => facts.view_problem = None,
-                SceneChange::Began | SceneChange::Light => {}
-            }
-        });
-        self.bus.camera(&self.board.status(self.camera));
-    }
-
-    /// The picture can be believed no longer, or again. Detection goes on: a still scene may be meant to be one.
-    fn tell_picture(&self, state: PictureState, since: Timestamp) {
-        match state.problem() {
-            Some(problem) => tracing::warn!(camera = %self.name, "{problem}"),
-            None => tracing::info!(camera = %self.name, "the picture is healthy again"),
+        self.board.with(self.camera, |facts| facts.scene_changes = changes);
+        match change {
+            SceneChange::View => self.change(Change::Moved(true)),
+            SceneChange::Back => self.change(Change::Moved(false)),
+            SceneChange::Began | SceneChange::Light => {}
         }
-        let status = PictureStatus { state, since: Some(since) };
-        let before = self.board.with(self.camera, |facts| std::mem::replace(&mut facts.picture, status));
-        self.metrics.picture(sight(before.state), sight(state));
         self.bus.camera(&self.board.status(self.camera));
     }
 

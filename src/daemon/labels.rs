@@ -33,6 +33,7 @@ pub fn sight(state: PictureState) -> Option<Sight> {
         PictureState::Black => Some(Sight::Black),
         PictureState::Covered => Some(Sight::Covered),
         PictureState::Blurred => Some(Sight::Blurred),
+        PictureState::Moved => Some(Sight::Moved),
     }
 }
 
@@ -52,7 +53,9 @@ impl From<LinkState> for Link {
             LinkState::Connecting => Link::Connecting,
             LinkState::Live => Link::Live,
             LinkState::Stalled => Link::Stalled,
+            LinkState::Lost => Link::Lost,
             LinkState::BackingOff => Link::BackingOff,
+            LinkState::Disabled => Link::Disabled,
             LinkState::Finished => Link::Finished,
         }
     }

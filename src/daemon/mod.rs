@@ -29,6 +29,7 @@ mod recording;
 mod sameness;
 mod scoring;
 mod setup;
+mod standing;
 mod stop;
 mod telling;
 mod trial;
@@ -230,6 +231,7 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
             name: camera.name.clone(),
             views: plan.views[index].clone(),
             stall_after: camera.stall_after,
+            enabled: camera.enabled,
             keeps_pace: camera.source.keeps_pace(),
             feeds: setup::cutters(&plan, index, &metrics),
             scene: setup::scene(&plan, index, camera.scene_change),

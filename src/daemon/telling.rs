@@ -76,12 +76,13 @@ impl Hold {
 }
 
 /// A camera's state in a word.
-fn state_of(status: &CameraStatus, frozen: bool) -> CameraState {
+fn state_of(status: &CameraStatus, silent: bool) -> CameraState {
     match status.link {
         LinkState::Finished => CameraState::Finished,
         LinkState::Stalled => CameraState::Frozen,
-        LinkState::Connecting | LinkState::BackingOff if frozen => CameraState::Frozen,
-        LinkState::Connecting | LinkState::BackingOff => CameraState::Offline,
+        LinkState::Disabled => CameraState::Disabled,
+        LinkState::Connecting | LinkState::Lost | LinkState::BackingOff if silent => CameraState::Frozen,
+        LinkState::Connecting | LinkState::Lost | LinkState::BackingOff => CameraState::Offline,
         LinkState::Live if status.picture.state == PictureState::Frozen => CameraState::Frozen,
         LinkState::Live if !status.healthy => CameraState::Problem,
         LinkState::Live => {
@@ -118,11 +119,11 @@ impl Telling {
             // It is looked at again as soon as it can be told.
             return Ok(());
         }
-        let frozen = self.board.with(camera, |facts| facts.frozen);
+        let silent = self.board.with(camera, |facts| facts.standing.is_silent());
         let status = self.board.status(camera);
         let hold = &mut self.holds[camera];
         let now = (self.clock.monotonic(), self.clock.now());
-        let Some(lasting) = hold.observe(state_of(&status, frozen), now.0, now.1) else { return Ok(()) };
+        let Some(lasting) = hold.observe(state_of(&status, silent), now.0, now.1) else { return Ok(()) };
         let Lasting { previous, state, since } = lasting;
         // The time makes it one of a kind: a camera changes its state once in a microsecond at most.
         let about = format!("{}.{}", hold.camera, since.as_microsecond());

@@ -1,23 +1,19 @@
-//! Keeps a camera connected: stall watchdog and backoff in a pure state machine, with the IO around it.
+//! Keeps a camera connected: the IO around the state machine of its life.
 
-use super::{
-    Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, SourceErrorKind, Stream, StreamInfo,
-};
-use crate::base::{Backoff, Clock};
+use super::life::{Input, LinkState, Machine};
+use super::turns::Turns;
+use super::{Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, Stream, StreamInfo};
+use crate::base::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The first wait before connecting again; it doubles with every failure in a row ...
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// ... up to this, for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// A connection that lasted this long makes the next wait a first one again.
-const PROVEN: Duration = Duration::from_secs(10);
-/// The first picture may take this many times `stall_after`: a decoder waits for a key frame.
-const PATIENCE: u32 = 3;
 /// Longest wait without looking at the stop flag.
 const LOOK: Duration = Duration::from_millis(100);
+/// Whoever waits for its turn looks this often whether it has come.
+const LOOK_AT_TURN: Duration = Duration::from_millis(20);
+/// While it backs off, a camera that did not answer is asked this often whether it does.
+const KNOCK: Duration = Duration::from_secs(1);
 
 /// What happens to a camera's connection, in order.
 pub enum LinkEvent {
@@ -33,124 +29,20 @@ pub enum LinkEvent {
     Frame(Frame),
     /// That many frames more were lost because they were not taken in time.
     Dropped(u64),
-    /// The connection failed, ended or fell silent ([`SourceErrorKind::Stalled`]).
+    /// The connection failed, ended or fell silent ([`super::SourceErrorKind::Stalled`]). It is taken down next.
     Lost {
         error: SourceError,
     },
-    /// Waits before the next attempt.
+    /// The connection is down; waits before the next attempt.
     BackingOff {
         wait: Duration,
     },
+    /// It is not to be watched.
+    Disabled,
     /// A source that is not live is done: played to its end, or given up with an error.
     Finished {
         error: Option<SourceError>,
     },
-}
-
-/// What the stream said.
-#[derive(Debug)]
-enum Heard {
-    Frame,
-    Nothing,
-    End,
-    Error(SourceError),
-}
-
-/// What follows from it.
-#[derive(Debug)]
-enum Step {
-    GoOn,
-    /// The first frame of this connection.
-    BecameLive,
-    Lost {
-        error: SourceError,
-        wait: Duration,
-    },
-    Finished(Option<SourceError>),
-}
-
-/// The life of a connection, without any IO: fed with what was heard and when (monotonic time).
-#[derive(Debug)]
-struct Machine {
-    live: bool,
-    stall_after: Duration,
-    backoff: Backoff,
-    /// Start of this attempt, until its first frame.
-    connecting: Option<Duration>,
-    live_since: Duration,
-    last_frame: Duration,
-}
-
-impl Machine {
-    fn new(live: bool, stall_after: Duration, seed: u64) -> Self {
-        Self {
-            live,
-            stall_after,
-            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, seed),
-            connecting: None,
-            live_since: Duration::ZERO,
-            last_frame: Duration::ZERO,
-        }
-    }
-
-    fn connect(&mut self, now: Duration) {
-        self.connecting = Some(now);
-    }
-
-    fn heard(&mut self, what: Heard, now: Duration) -> Step {
-        match what {
-            Heard::Frame => {
-                self.last_frame = now;
-                match self.connecting.take() {
-                    Some(_) => {
-                        self.live_since = now;
-                        Step::BecameLive
-                    }
-                    None => Step::GoOn,
-                }
-            }
-            Heard::Nothing if !self.live => Step::GoOn,
-            Heard::Nothing => {
-                let (since, limit) = match self.connecting {
-                    Some(start) => (start, self.stall_after * PATIENCE),
-                    None => (self.last_frame, self.stall_after),
-                };
-                let silence = now.saturating_sub(since);
-                if silence < limit {
-                    return Step::GoOn;
-                }
-                self.lost(stalled(silence, self.connecting.is_some()), now)
-            }
-            Heard::End if !self.live => Step::Finished(None),
-            Heard::Error(error) if !self.live => Step::Finished(Some(error)),
-            Heard::End => self.lost(disconnected(), now),
-            Heard::Error(error) => self.lost(error, now),
-        }
-    }
-
-    fn lost(&mut self, error: SourceError, now: Duration) -> Step {
-        if self.connecting.take().is_none() && now.saturating_sub(self.live_since) >= PROVEN {
-            self.backoff.reset();
-        }
-        Step::Lost { error, wait: self.backoff.failed() }
-    }
-}
-
-fn stalled(silence: Duration, first: bool) -> SourceError {
-    let what = if first { "no picture since connecting" } else { "no picture" };
-    SourceError {
-        kind: SourceErrorKind::Stalled,
-        message: format!("{what} for {:.1} s", silence.as_secs_f64()),
-        remedy: "check the camera and the network; connecting again".into(),
-    }
-}
-
-fn disconnected() -> SourceError {
-    SourceError {
-        kind: SourceErrorKind::Broken,
-        message: "the camera ended the stream".into(),
-        remedy: "connecting again".into(),
-    }
 }
 
 /// Keeps one source connected for as long as it is wanted.
@@ -158,61 +50,100 @@ pub struct Link {
     views: Vec<FrameSpec>,
     stall_after: Duration,
     clock: Arc<dyn Clock>,
+    turns: Arc<Turns>,
+    enabled: bool,
 }
 
 impl Link {
     /// `stall_after`: silence of a live source for this long makes it connect again.
     pub fn new(views: Vec<FrameSpec>, stall_after: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { views, stall_after, clock }
+        Self { views, stall_after, clock, turns: Arc::new(Turns::new(1)), enabled: true }
     }
 
-    /// Hands on everything that happens until `stop` is set (noticed within 0.2 s, disconnecting aside) or a
-    /// source that is not live is finished. Live sources are connected again for ever, after 0.5 to 15 s.
+    /// Connects only when it has its turn among these.
+    pub fn sharing(self, turns: Arc<Turns>) -> Self {
+        Self { turns, ..self }
+    }
+
+    /// Not enabled: says so, and connects to nothing.
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self { enabled, ..self }
+    }
+
+    /// Hands on everything that happens until `stop` is set (noticed within a second, disconnecting aside) or a source
+    /// that is not live is finished. Live sources are connected again for ever, after 0.5 to 15 s, or as soon as they
+    /// answer again.
     pub fn run(&self, source: &mut dyn Source, stop: &AtomicBool, on: &mut dyn FnMut(LinkEvent)) {
-        let mut machine = Machine::new(source.is_live(), self.stall_after, rand::random());
+        let seed = rand::random();
+        let mut machine = Machine::new(self.enabled, source.is_live(), self.stall_after, seed);
         while !stop.load(Relaxed) {
-            on(LinkEvent::Connecting);
-            machine.connect(self.clock.monotonic());
-            let step = match source.open(&self.views) {
-                Ok(stream) => self.listen(stream, &mut machine, stop, on),
-                Err(error) => Some(machine.heard(Heard::Error(error), self.clock.monotonic())),
-            };
-            match step {
-                Some(Step::Lost { error, wait }) => {
-                    on(LinkEvent::Lost { error });
-                    on(LinkEvent::BackingOff { wait });
-                    self.wait(wait, stop);
+            match machine.state() {
+                LinkState::Connecting | LinkState::Live => {
+                    on(LinkEvent::Connecting);
+                    let stream = self.follow(source, &mut machine, stop, on);
+                    if let (LinkState::Stalled | LinkState::Lost, Some(error)) =
+                        (machine.state(), machine.error())
+                    {
+                        // Told at once: taking a connection down may take seconds.
+                        on(LinkEvent::Lost { error: error.clone() });
+                    }
+                    drop(stream);
                 }
-                Some(Step::Finished(error)) => return on(LinkEvent::Finished { error }),
-                Some(Step::GoOn | Step::BecameLive) | None => return,
+                LinkState::Stalled | LinkState::Lost => {
+                    machine.next(Input::Down, self.clock.monotonic());
+                    on(LinkEvent::BackingOff { wait: machine.wait() });
+                }
+                LinkState::BackingOff => self.wait(source, &mut machine, stop),
+                LinkState::Disabled => return on(LinkEvent::Disabled),
+                LinkState::Finished => return on(LinkEvent::Finished { error: machine.error().cloned() }),
             }
         }
     }
 
-    /// Follows one connection to its end, and drops it. `None`: stopped.
-    fn listen(
+    /// Connects when it has its turn, and follows the connection until the machine goes on to something else, or the
+    /// stop. Gives what is to be taken down.
+    fn follow(
         &self,
-        mut stream: Box<dyn Stream>,
+        source: &mut dyn Source,
         machine: &mut Machine,
         stop: &AtomicBool,
         on: &mut dyn FnMut(LinkEvent),
-    ) -> Option<Step> {
+    ) -> Option<Box<dyn Stream>> {
+        // Files and devices share no network.
+        let mut turn = source.is_live().then(|| self.turns.join());
+        while turn.as_ref().is_some_and(|turn| !turn.has_come(self.clock.monotonic())) {
+            if stop.load(Relaxed) {
+                return None;
+            }
+            self.clock.sleep(LOOK_AT_TURN);
+        }
+        machine.next(Input::Turn, self.clock.monotonic());
+        let mut stream = match source.open(&self.views) {
+            Ok(stream) => stream,
+            Err(error) => {
+                machine.next(Input::Error(error), self.clock.monotonic());
+                return None;
+            }
+        };
         let mut dropped = 0;
         while !stop.load(Relaxed) {
-            let (heard, frame) = match stream.next(LOOK) {
-                Ok(Next::Frame(frame)) => (Heard::Frame, Some(frame)),
-                Ok(Next::Idle) => (Heard::Nothing, None),
-                Ok(Next::End) => (Heard::End, None),
-                Err(error) => (Heard::Error(error), None),
+            let (input, frame) = match stream.next(LOOK) {
+                Ok(Next::Frame(frame)) => (Input::Frame, Some(frame)),
+                Ok(Next::Idle) => (Input::Nothing, None),
+                Ok(Next::End) => (Input::End, None),
+                Err(error) => (Input::Error(error), None),
             };
-            match machine.heard(heard, self.clock.monotonic()) {
-                Step::GoOn => {}
-                Step::BecameLive => on(LinkEvent::Live {
-                    info: stream.info(),
-                    pictures: stream.pictures(),
-                    packets: stream.packets(),
-                }),
-                end => return Some(end),
+            match machine.next(input, self.clock.monotonic()) {
+                None => {}
+                Some(LinkState::Live) => {
+                    turn = None;
+                    on(LinkEvent::Live {
+                        info: stream.info(),
+                        pictures: stream.pictures(),
+                        packets: stream.packets(),
+                    });
+                }
+                Some(_) => break,
             }
             let lost = stream.dropped();
             if lost > dropped {
@@ -223,35 +154,51 @@ impl Link {
                 on(LinkEvent::Frame(frame));
             }
         }
-        None
+        drop(turn);
+        Some(stream)
     }
 
-    fn wait(&self, time: Duration, stop: &AtomicBool) {
-        let until = self.clock.monotonic() + time;
-        loop {
-            let left = until.saturating_sub(self.clock.monotonic());
-            if left.is_zero() || stop.load(Relaxed) {
-                return;
+    /// Waits as long as the machine does, less where a camera that did not answer does so again.
+    fn wait(&self, source: &dyn Source, machine: &mut Machine, stop: &AtomicBool) {
+        let (mut silent, mut knock) = (false, self.clock.monotonic());
+        while machine.state() == LinkState::BackingOff && !stop.load(Relaxed) {
+            let now = self.clock.monotonic();
+            if now >= knock
+                && let Some(_turn) = self.turns.between(now)
+            {
+                knock = now + KNOCK;
+                match source.answers() {
+                    Some(true) if silent => {
+                        machine.next(Input::Answers, self.clock.monotonic());
+                        return;
+                    }
+                    Some(answers) => silent = !answers,
+                    None => knock = Duration::MAX,
+                }
             }
-            self.clock.sleep(left.min(LOOK));
+            self.clock.sleep(LOOK.min(machine.left(self.clock.monotonic())));
+            machine.next(Input::Nothing, self.clock.monotonic());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Picture, Stamp};
+    use super::super::{Picture, SourceErrorKind, Stamp};
     use super::*;
     use crate::base::{SimClock, Timestamp};
     use std::sync::Mutex;
     use std::sync::atomic::AtomicUsize;
 
     const STALL: Duration = Duration::from_secs(5);
+    const UP_AT: Duration = Duration::from_secs(20);
 
     /// What a connection does: frames 100 ms apart, then how it ends.
     #[derive(Clone, Copy)]
     enum Life {
         Refused,
+        /// Refused, and the server answers nothing before [`UP_AT`].
+        Down,
         Frames(usize),
         Silent(usize),
         Breaks(usize),
@@ -291,7 +238,7 @@ mod tests {
         fn open(&mut self, _: &[FrameSpec]) -> Result<Box<dyn Stream>, SourceError> {
             let life = self.lives[self.at.min(self.lives.len() - 1)];
             self.at += 1;
-            if matches!(life, Life::Refused) {
+            if matches!(life, Life::Refused | Life::Down) {
                 return Err(SourceError { kind: SourceErrorKind::Unreachable, ..broken() });
             }
             self.open.fetch_add(1, Relaxed);
@@ -302,6 +249,11 @@ mod tests {
         fn keep_packets(&mut self, _: super::super::PacketKeep) {}
         fn is_live(&self) -> bool {
             self.live
+        }
+
+        fn answers(&self) -> Option<bool> {
+            let down = |life: &Life| matches!(life, Life::Down);
+            self.lives.iter().any(down).then(|| self.clock.monotonic() >= UP_AT)
         }
 
         fn describe(&self) -> String {
@@ -365,10 +317,13 @@ mod tests {
                 LinkEvent::Frame(_) => "frame".into(),
                 LinkEvent::Dropped(n) => format!("dropped {n}"),
                 LinkEvent::Lost { error } => {
-                    assert_eq!(open.load(Relaxed), 0, "disconnected before the loss is told");
                     format!("lost {}", error.kind)
                 }
-                LinkEvent::BackingOff { wait } => format!("wait {:.3}", wait.as_secs_f64()),
+                LinkEvent::BackingOff { wait } => {
+                    assert_eq!(open.load(Relaxed), 0, "disconnected before it waits");
+                    format!("wait {:.3}", wait.as_secs_f64())
+                }
+                LinkEvent::Disabled => "disabled".into(),
                 LinkEvent::Finished { error } => format!("finished {:?}", error.map(|e| e.kind)),
             };
             let now = clock.monotonic().as_secs_f64();
@@ -392,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_live_camera_that_ends_or_breaks_is_connected_again() {
-        let events = play(&[Life::Frames(1), Life::Breaks(1), Life::Silent(1)], true, 3.0);
+        let events = play(&[Life::Frames(1), Life::Breaks(1), Life::Silent(1)], true, 6.0);
         let expected = ["connecting", "live", "frame", "lost broken stream"];
         assert_eq!(lines(&events)[..8], [expected, expected].concat());
         assert_eq!(lines(&events)[8..11], ["connecting", "live", "frame"]);
@@ -408,16 +363,24 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_to_fifteen_seconds_with_jitter_and_never_end() {
+    fn it_never_gives_up() {
         let events = play(&[Life::Refused], true, 3600.0);
         let waits: Vec<f64> =
             events.iter().filter_map(|(_, e)| e.strip_prefix("wait ")?.parse().ok()).collect();
         assert!(waits.len() > 240, "an hour of attempts: {}", waits.len());
-        for (i, wait) in waits.iter().enumerate() {
-            let full = (0.5 * 2f64.powi(i.min(10) as i32)).min(15.0);
-            assert!((full / 2.0 - 1e-3..=full + 1e-3).contains(wait), "wait {i}: {wait}");
-        }
-        assert!(waits.windows(2).any(|w| w[1] < w[0]), "there is chance in it");
+        assert!(waits.iter().all(|wait| (0.5..=15.0).contains(wait)), "{waits:?}");
+    }
+
+    /// A server that is down for 20 s: it is asked, and connected to as soon as it answers.
+    #[test]
+    fn a_camera_that_answers_again_is_not_kept_waiting() {
+        let events = play(
+            &[Life::Refused, Life::Refused, Life::Refused, Life::Refused, Life::Down, Life::Frames(9)],
+            true,
+            40.0,
+        );
+        let live = events.iter().find(|(_, e)| e == "live").expect("it comes back").0;
+        assert!((20.0..21.5).contains(&live), "{events:?}");
     }
 
     #[test]
@@ -431,7 +394,7 @@ mod tests {
                 .expect("a wait")
         };
         assert!(last(&flapping) >= 7.5, "{}", last(&flapping));
-        assert!(last(&play(&[Life::Frames(150)], true, 120.0)) <= 0.5);
+        assert!(last(&play(&[Life::Frames(150)], true, 120.0)) <= 1.0);
     }
 
     #[test]

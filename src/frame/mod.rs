@@ -2,20 +2,25 @@
 //!
 //! A [`Source`] knows how to reach a camera; opened, it is a [`Stream`] of frames at the rate, size and
 //! pixel format that an extractor declares. Extractors that differ in that have a *view* each, from one decoding.
-//! `link` keeps a live camera connected.
+//! `link` keeps a live camera connected, as `life` says.
 
 mod gst;
+mod knock;
+mod life;
 mod link;
 mod open;
 mod packets;
 mod synthetic;
 mod thin;
+mod turns;
 
 pub use gst::{Sample, mux};
+pub use life::LinkState;
 pub use link::{Link, LinkEvent};
 pub use open::open_source;
 pub use packets::{Codec, Format, Packet, PacketKeep, PacketRing};
 pub use synthetic::{IncidentKind, PLAZA_FPS, Plaza, Truth};
+pub use turns::Turns;
 
 use crate::base::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -137,6 +142,10 @@ pub trait Source: Send {
     fn is_live(&self) -> bool;
     /// From the next [`Source::open`] on, the newest packets of its streams are kept.
     fn keep_packets(&mut self, keep: PacketKeep);
+    /// Whether whoever is at its address answers now, within a second; `None` where that cannot be asked.
+    fn answers(&self) -> Option<bool> {
+        None
+    }
     /// For people, without credentials.
     fn describe(&self) -> String;
 }

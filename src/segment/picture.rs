@@ -78,6 +78,8 @@ pub enum PictureState {
     Covered,
     /// It has lost its edges.
     Blurred,
+    /// It shows something else than before: [`super::SceneWatch`] tells.
+    Moved,
 }
 
 impl PictureState {
@@ -94,6 +96,10 @@ impl PictureState {
             Self::Covered => Some(
                 "the picture shows one even surface: the lens is covered, or there is no sensor signal (clear the \
                  lens, or restart the camera)",
+            ),
+            Self::Moved => Some(
+                "the camera's view has changed: it was moved, or something stands before it (put it back, or have it \
+                 learn again)",
             ),
             Self::Blurred => {
                 Some("the picture is blurred (clean the lens, wait for fog to lift, or focus the camera)")

@@ -24,14 +24,14 @@ macro_rules! labels {
 labels! {
     /// Where a camera's connection stands.
     Link {
-        Connecting = "connecting", Live = "live", Stalled = "stalled", BackingOff = "backing_off",
-        Finished = "finished",
+        Connecting = "connecting", Live = "live", Stalled = "stalled", Lost = "lost", BackingOff = "backing_off",
+        Disabled = "disabled", Finished = "finished",
     }
 }
 labels! {
     /// Why a camera's picture cannot be believed.
     Sight {
-        Frozen = "frozen", Black = "black", Covered = "covered", Blurred = "blurred",
+        Frozen = "frozen", Black = "black", Covered = "covered", Blurred = "blurred", Moved = "moved",
     }
 }
 labels! {

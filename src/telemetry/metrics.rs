@@ -471,6 +471,9 @@ impl CameraMetrics {
     pub fn link(&self, state: Link) {
         self.up.set(i64::from(state == Link::Live));
         one_hot(&self.state, &[&self.name], state);
+        // No camera comes through all of them: these two have a series only while they hold.
+        let rare = [Link::Disabled, Link::Finished].into_iter().filter(|rare| *rare != state);
+        rare.for_each(|rare| drop(self.state.remove_label_values(&[&self.name, rare.text()])));
     }
 }
 

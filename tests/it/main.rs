@@ -27,6 +27,7 @@ mod migrations;
 mod models;
 mod outbox;
 mod packets;
+mod one_session;
 mod openapi;
 mod page;
 mod page_clips;

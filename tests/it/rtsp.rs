@@ -25,13 +25,13 @@ fn clip(frames: u32) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 /// A link on a thread of its own, stopped with the test.
-struct Watched {
+pub struct Watched {
     events: Receiver<LinkEvent>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-fn watch(config: config::Gst, stall_after: Duration) -> Watched {
+pub fn watch(config: config::Gst, stall_after: Duration) -> Watched {
     let (send, events) = channel();
     let stop = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
@@ -48,7 +48,7 @@ fn watch(config: config::Gst, stall_after: Duration) -> Watched {
 
 impl Watched {
     /// Waits for the first event that `pick` picks.
-    fn until<T>(&self, what: &str, mut pick: impl FnMut(LinkEvent) -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, mut pick: impl FnMut(LinkEvent) -> Option<T>) -> T {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -59,11 +59,11 @@ impl Watched {
         }
     }
 
-    fn lost(&self) -> SourceError {
+    pub fn lost(&self) -> SourceError {
         self.until("loss", |e| if let LinkEvent::Lost { error } = e { Some(error) } else { None })
     }
 
-    fn frames(&self, mut n: usize) {
+    pub fn frames(&self, mut n: usize) {
         self.until("frames", |e| {
             n -= usize::from(matches!(e, LinkEvent::Frame(_)));
             (n == 0).then_some(())

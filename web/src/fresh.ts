@@ -29,7 +29,9 @@ const STATES: Record<LinkState, string> = {
   connecting: "connecting",
   live: "",
   stalled: "stalled",
+  lost: "connection lost",
   backing_off: "reconnecting",
+  disabled: "disabled",
   finished: "played to its end",
 };
 

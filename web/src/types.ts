@@ -1,6 +1,6 @@
 // The wire: the shapes that the API answers with (docs/ref/api.md). Later fields are optional: an older daemon lacks them.
 
-export type LinkState = "connecting" | "live" | "stalled" | "backing_off" | "finished";
+export type LinkState = "connecting" | "live" | "stalled" | "lost" | "backing_off" | "disabled" | "finished";
 export type Label = "true_alarm" | "false_alarm" | "unsure";
 export type Role = "viewer" | "operator" | "admin";
 

@@ -14,7 +14,7 @@ mod taker;
 pub use encoder::{Encoder, WIDTH as ENCODED_WIDTH};
 pub use mux::{Sample, mux};
 
-use super::{FrameSpec, PacketKeep, Source, SourceError, SourceErrorKind, Stream};
+use super::{FrameSpec, PacketKeep, Source, SourceError, SourceErrorKind, Stream, knock};
 use crate::base::Clock;
 use crate::config;
 use description::Description;
@@ -96,6 +96,10 @@ impl Source for GstSource {
 
     fn keep_packets(&mut self, keep: PacketKeep) {
         self.keep = Some(keep);
+    }
+
+    fn answers(&self) -> Option<bool> {
+        knock::answers(&self.config.location)
     }
 
     fn describe(&self) -> String {

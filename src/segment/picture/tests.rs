@@ -63,7 +63,6 @@ fn is_told(bad: PictureState, picture: impl Fn(u32) -> Vec<u8>) {
     let good = scene(40, 160);
     let at = |i: u32| if (300..600).contains(&i) { picture(i) } else { noisy(&good, 3, i) };
     let told = play(at, 80);
-    println!("{bad:?}: {told:?}");
     let [(began, what), (over, Healthy)] = told[..] else { panic!("{told:?}") };
     assert_eq!(what, bad);
     assert!((30.0..=45.0).contains(&began) && (60.0..=68.0).contains(&over), "{told:?}");
@@ -98,7 +97,6 @@ fn an_encoder_that_improves_a_frozen_picture_does_not_hide_it() {
         }
     };
     let told = play_with_keys(at, Some(50), 60);
-    println!("{told:?}");
     assert!(matches!(told.first(), Some((began, Frozen)) if *began <= 45.0), "{told:?}");
 }
 
