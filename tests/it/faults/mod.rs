@@ -5,10 +5,15 @@
 
 mod cameras;
 mod churn;
+mod clients;
+mod clocks;
 mod disk;
 mod ear;
+mod machine;
+mod models;
 mod network;
 mod process;
+mod sights;
 mod stalls;
 mod storm;
 
@@ -89,9 +94,17 @@ const ROWS: &[Row] = &[
     Row { number: 1, fault: "camera hangs (SIGSTOP)", make: stalls::hangs },
     Row { number: 2, fault: "cable pulled (packets dropped)", make: network::cables },
     Row { number: 3, fault: "all cameras reboot at once", make: storm::reboots },
+    Row { number: 7, fault: "picture frozen or black", make: sights::blind },
     Row { number: 8, fault: "daemon killed at random", make: disk::kills },
+    Row { number: 9, fault: "process beside the daemon hangs", make: models::learner },
     Row { number: 10, fault: "disk full", make: disk::full },
     Row { number: 12, fault: "database locked, damaged", make: disk::database },
+    Row { number: 13, fault: "clock set by an hour, a day", make: clocks::steps },
+    Row { number: 17, fault: "slow clients", make: clients::slow },
+    Row { number: 18, fault: "wrong configurations", make: clients::configurations },
+    Row { number: 19, fault: "model files that are wrong", make: models::files },
+    Row { number: 20, fault: "scores that mean nothing", make: models::scores },
+    Row { number: 22, fault: "few files, no processor time", make: machine::limits },
     Row { number: 23, fault: "a week of reconnects", make: churn::soak },
 ];
 

@@ -1,0 +1,115 @@
+//! What comes from people and their programs: clients that are slow on purpose, configurations that are wrong.
+
+use super::ear::quantile;
+use super::stalls::watched;
+use super::{Finding, Row, Scale};
+use crate::daemon::Says;
+use crate::program::{Home, sigmawatch};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const PLAZA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n";
+
+/// Connections that send a byte a second: half of them a head, half of them a body.
+pub fn slow(row: Row, scale: Scale) -> Vec<Finding> {
+    let home = watched(Says::Difference, "", PLAZA);
+    let daemon = home.start();
+    let host = daemon.address("").trim_start_matches("http://").to_owned();
+    let number = scale.pick(400, 2000);
+    let open = |n: usize| {
+        let mut stream = TcpStream::connect(&host).expect("connected");
+        stream.set_nonblocking(true).expect("set");
+        let _ = match n % 2 {
+            0 => stream.write(b"GET /api/cameras HTTP/1.1\r\nHost: localhost\r\nX-Slow: "),
+            _ => stream.write(b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"),
+        };
+        stream
+    };
+    let began = Instant::now();
+    let mut slow: Vec<Option<TcpStream>> = (0..number).map(|n| Some(open(n))).collect();
+    let (mut took, mut closed, mut dripped) = (vec![], vec![None; number], Instant::now());
+    while began.elapsed() < Duration::from_secs(16) {
+        if dripped.elapsed() >= Duration::from_secs(1) {
+            dripped = Instant::now();
+            for (n, place) in slow.iter_mut().enumerate() {
+                let Some(stream) = place else { continue };
+                let gone = match stream.read(&mut [0; 512]) {
+                    Ok(_) => true,
+                    Err(error) => error.kind() != ErrorKind::WouldBlock,
+                };
+                if gone || stream.write(b"a").is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+                    closed[n] = Some(began.elapsed().as_secs_f64());
+                    *place = None;
+                }
+            }
+        }
+        let asked = Instant::now();
+        assert_eq!(daemon.get("/api/cameras").status(), 200);
+        took.push(asked.elapsed().as_secs_f64());
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    let heads: Vec<f64> = closed.iter().step_by(2).map(|at| at.unwrap_or(f64::INFINITY)).collect();
+    let (p99, last) = (quantile(&took, 0.99), quantile(&heads, 1.0));
+    vec![
+        row.finding(
+            format!("{number} slow connections: others' p99 < 200 ms"),
+            format!("{:.1} ms of {} requests", p99 * 1e3, took.len()),
+            p99 < 0.2,
+        ),
+        row.finding(
+            "a head that does not end is cut off <= 10 s (+ 2 s of measuring)",
+            format!("{last:.1} s at most of {}", heads.len()),
+            last <= 12.0,
+        ),
+    ]
+}
+
+#[test]
+fn clients_that_are_slow_on_purpose_hold_up_nobody() {
+    super::short(17);
+}
+
+pub fn configurations(row: Row, _: Scale) -> Vec<Finding> {
+    let home = Home::new("", PLAZA);
+    let good = std::fs::read_to_string(home.path("config.toml")).expect("read");
+    let nested = format!("{good}\nx = {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    let bad = [
+        ("50 MiB", format!("{good}# {}\n", "x".repeat(50 << 20))),
+        ("deep nesting", nested),
+        ("a key twice", good.replace("workers = 1", "workers = 1\nworkers = 2")),
+        ("a camera twice", format!("{good}\n{PLAZA}")),
+        ("no UTF-8", format!("{good}\n# \u{FFFF}\n")),
+        ("an unknown key", good.replace("workers", "wrokers")),
+    ];
+    let mut findings = vec![];
+    for (what, text) in bad {
+        let mut bytes = text.into_bytes();
+        if what == "no UTF-8" {
+            let end = bytes.len() - 3;
+            bytes[end] = 0xFF;
+        }
+        std::fs::write(home.path("bad.toml"), &bytes).expect("written");
+        let began = Instant::now();
+        let said = sigmawatch(["check", "--config"]).arg(home.path("bad.toml")).output().expect("it runs");
+        let took = began.elapsed().as_secs_f64();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        let line = text.lines().find(|line| line.contains("bad.toml")).unwrap_or_default();
+        let line: String =
+            line.replace(&*home.path("bad.toml").to_string_lossy(), "bad.toml").chars().take(90).collect();
+        // Where one place is wrong it is named; of a file that is too large nothing is read.
+        let placed = what == "50 MiB" || text.contains("line ") || text.contains(".toml:");
+        findings.push(row.finding(
+            format!("{what}: refused <= 1 s, with its place"),
+            format!("{took:.2} s, code {}: {line}", said.status.code().unwrap_or(-1)),
+            said.status.code() == Some(78) && took <= 1.0 && placed,
+        ));
+    }
+    findings
+}
+
+#[test]
+fn configurations_that_are_wrong_are_refused_at_once_with_the_place() {
+    super::short(18);
+}
