@@ -13,9 +13,11 @@ mod machine;
 mod models;
 mod network;
 mod process;
+mod proxy;
 mod sights;
 mod stalls;
 mod storm;
+mod streams;
 
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,6 +96,9 @@ const ROWS: &[Row] = &[
     Row { number: 1, fault: "camera hangs (SIGSTOP)", make: stalls::hangs },
     Row { number: 2, fault: "cable pulled (packets dropped)", make: network::cables },
     Row { number: 3, fault: "all cameras reboot at once", make: storm::reboots },
+    Row { number: 4, fault: "camera refuses a second session", make: streams::refuses },
+    Row { number: 5, fault: "packets lost (UDP)", make: network::loss },
+    Row { number: 6, fault: "damaged H.264", make: streams::damaged },
     Row { number: 7, fault: "picture frozen or black", make: sights::blind },
     Row { number: 8, fault: "daemon killed at random", make: disk::kills },
     Row { number: 9, fault: "process beside the daemon hangs", make: models::learner },

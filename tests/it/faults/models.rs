@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 const PLAZA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n";
 
+/// Makes a file.
+type Make<'a> = &'a dyn Fn(&Path);
+
 /// What the program says of a scorer, and whether a signal ended it; it is stopped where it takes the file.
 fn started(home: &Home) -> (String, bool) {
     let mut child = home.command().stderr(std::process::Stdio::piped()).spawn().expect("it starts");
@@ -40,7 +43,7 @@ pub fn files(row: Row, scale: Scale) -> Vec<Finding> {
     let wrong_shape = |file: &Path| write_scorer(file, 160, 128, Says::Difference);
     let huge =
         |file: &Path| std::fs::File::create(file).and_then(|file| file.set_len(3 << 30)).expect("sparse");
-    let cases: [(&str, &dyn Fn(&Path)); 5] = [
+    let cases: [(&str, Make); 5] = [
         ("no ONNX at all", &|file| std::fs::write(file, b"not a model").expect("written")),
         ("cut in the middle", &|file| std::fs::write(file, &good[..good.len() / 2]).expect("written")),
         ("empty", &|file| std::fs::write(file, b"").expect("written")),

@@ -5,6 +5,7 @@ use super::ear::{Ear, Others, quantile};
 use super::process::{self, Holds};
 use super::stalls::{LONG, SLACK, watched};
 use super::{Finding, Row, Scale};
+use crate::clips::render;
 use crate::daemon::Says;
 use rand::RngExt;
 use std::process::Command;
@@ -22,6 +23,55 @@ fn pull(port: u16) {
     nft("add chain inet faults in { type filter hook input priority 0; }");
     nft(&format!("add rule inet faults in tcp dport {port} drop"));
     nft(&format!("add rule inet faults in tcp sport {port} drop"));
+}
+
+/// A picture that stands still, over UDP, of whose packets some are lost.
+pub fn loss(row: Row, scale: Scale) -> Vec<Finding> {
+    let test = "faults::network::packets_that_are_lost_are_got_over";
+    process::in_own_network(row, scale, test)
+}
+
+fn loss_inside(row: Row, scale: Scale) -> Vec<Finding> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let clip = dir.path().join("still.mp4");
+    render(&format!(
+        "videotestsrc pattern=smpte num-buffers={} ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+         x264enc speed-preset=ultrafast key-int-max=10 bframes=0 ! h264parse ! mp4mux ! filesink location={}",
+        scale.pick(600, 3000),
+        clip.display()
+    ));
+    let gate = Cameras::serve(&clip, 1);
+    let home = watched(Says::Difference, "stride = 2", &(gate.tables("gate") + "transport = \"udp\"\n"));
+    let daemon = home.start();
+    let (ear, mut findings) = (Ear::new(&daemon), vec![]);
+    for percent in scale.pick(&[5][..], &[1, 5, 20]) {
+        ear.first(Instant::now(), LONG, |heard| heard.is_score_of("gate0")).expect("analysed");
+        nft("add table inet faults");
+        nft("add chain inet faults in { type filter hook input priority 0; }");
+        nft(&format!("add rule inet faults in meta l4proto udp numgen random mod 100 < {percent} drop"));
+        let from = Instant::now();
+        std::thread::sleep(scale.pick(Duration::from_secs(6), Duration::from_secs(40)));
+        nft("delete table inet faults");
+        let mended = Instant::now();
+        let again = ear.first(mended, LONG, |heard| heard.is_score_of("gate0"));
+        let again = again.map_or(f64::INFINITY, |(after, _)| after.as_secs_f64());
+        let scores = ear.all(from, |heard| heard.is_score_of("gate0") && heard.at < mended).len();
+        findings.push(row.finding(
+            format!("{percent} % lost: no crash; analysed <= 4 s after (2 groups, a segment)"),
+            format!("{scores} scores meanwhile; analysed {again:.1} s after"),
+            again <= 4.0,
+        ));
+    }
+    findings.push(row.not_run("packets delayed, reordered; no alert from damage", "no proxy for UDP here"));
+    findings
+}
+
+#[test]
+fn packets_that_are_lost_are_got_over() {
+    match process::inside() {
+        Some(scale) => process::report(&loss_inside(super::row(5), scale)),
+        None => super::short(5),
+    }
 }
 
 pub fn cables(row: Row, scale: Scale) -> Vec<Finding> {
