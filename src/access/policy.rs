@@ -73,6 +73,7 @@ pub const TABLE: &[Rule] = &[
     get("/api/config", ADMIN, Scope::AllCameras),
     // It says which files there are.
     post("/api/config/check", ADMIN, Scope::AllCameras),
+    post("/api/config/reload", ADMIN, Scope::AllCameras),
     get("/api/cameras", VIEWER, Scope::Listed),
     get("/api/cameras/{name}", VIEWER, Scope::Camera),
     get("/api/cameras/{name}/latest.jpg", VIEWER, Scope::Camera),

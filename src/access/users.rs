@@ -8,7 +8,7 @@ use crate::config::{Role, User};
 use argon2::password_hash::phc::PasswordHash;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 /// Failed logins of one name before it must wait.
@@ -92,37 +92,60 @@ struct State {
 /// Recognises callers. Every time is the injected clock's.
 pub struct Access {
     clock: Arc<dyn Clock>,
-    users: Vec<Known>,
+    directory: RwLock<Arc<Directory>>,
+    state: Mutex<State>,
+}
+
+/// Who there is. A user who is changed in anything by which one logs in gets another number, and with it sessions of the
+/// one before end.
+#[derive(Default)]
+struct Directory {
+    users: HashMap<usize, Known>,
+    /// Numbers given so far.
+    given: usize,
     by_name: HashMap<String, usize>,
     by_token: HashMap<[u8; 32], usize>,
     /// What an unknown name's password is compared with, so that it takes as long as a known one's.
     nobody: Option<PasswordHash>,
-    state: Mutex<State>,
+}
+
+impl Directory {
+    /// The users of a checked configuration, after those that there were.
+    fn after(before: &Self, users: &[User]) -> Self {
+        let parse = |hash: &str| PasswordHash::new(hash).expect("the configuration is checked");
+        let mut directory = Self { given: before.given, ..Self::default() };
+        for user in users {
+            let password = user.password_hash.as_deref().map(parse);
+            let same = before.by_name.get(&user.name).filter(|at| before.users[*at].password == password);
+            let at = same.copied().unwrap_or_else(|| {
+                directory.given += 1;
+                directory.given
+            });
+            let caller = Caller {
+                name: Some(user.name.as_str().into()),
+                role: user.role,
+                cameras: user.cameras.as_ref().map(|cameras| cameras.as_slice().into()),
+            };
+            directory.users.insert(at, Known { caller, password, expires: user.expires });
+            directory.by_name.insert(user.name.clone(), at);
+            if let Some(hash) = &user.token_hash {
+                directory.by_token.insert(hash_bytes(hash).expect("the configuration is checked"), at);
+            }
+        }
+        if !users.is_empty() {
+            let nobody = before.nobody.clone();
+            directory.nobody = Some(nobody.unwrap_or_else(|| parse(&hash_password("nobody's"))));
+        }
+        directory
+    }
 }
 
 impl Access {
     /// For the users of a checked configuration; without any, everybody may do everything.
     pub fn new(users: &[User], clock: Arc<dyn Clock>) -> Self {
-        let parse = |hash: &str| PasswordHash::new(hash).expect("the configuration is checked");
-        let known = users.iter().map(|user| Known {
-            caller: Caller {
-                name: Some(user.name.as_str().into()),
-                role: user.role,
-                cameras: user.cameras.as_ref().map(|cameras| cameras.as_slice().into()),
-            },
-            password: user.password_hash.as_deref().map(parse),
-            expires: user.expires,
-        });
-        let tokens = users.iter().enumerate().filter_map(|(at, user)| {
-            let hash = user.token_hash.as_deref()?;
-            Some((hash_bytes(hash).expect("the configuration is checked"), at))
-        });
         Self {
             clock,
-            users: known.collect(),
-            by_name: users.iter().enumerate().map(|(at, user)| (user.name.clone(), at)).collect(),
-            by_token: tokens.collect(),
-            nobody: (!users.is_empty()).then(|| parse(&hash_password("nobody's"))),
+            directory: RwLock::new(Arc::new(Directory::after(&Directory::default(), users))),
             state: Mutex::new(State {
                 sessions: Sessions::default(),
                 names: Backoff::new(FREE_OF_NAME),
@@ -132,9 +155,19 @@ impl Access {
         }
     }
 
+    /// From now on these are the users. Who is logged in stays so, unless the name or the password is another.
+    pub fn change(&self, users: &[User]) {
+        let mut directory = self.directory.write().expect("nothing panics while it is held");
+        *directory = Arc::new(Directory::after(&directory, users));
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        self.directory.read().expect("nothing panics while it is held").clone()
+    }
+
     /// Whether one must log in: there are users.
     pub fn is_needed(&self) -> bool {
-        !self.users.is_empty()
+        !self.directory().users.is_empty()
     }
 
     /// Compares a password, and begins a session; gives who it is, and what the cookie is to hold. Takes tens of
@@ -143,7 +176,8 @@ impl Access {
     /// # Errors
     /// Why not.
     pub fn login(&self, name: &str, password: &str, from: IpAddr) -> Result<(Caller, String), LoginRefused> {
-        let Some(nobody) = &self.nobody else { return Err(LoginRefused::NoUsers) };
+        let directory = self.directory();
+        let Some(nobody) = &directory.nobody else { return Err(LoginRefused::NoUsers) };
         // The hash bounds what a long name costs.
         let key = digest(name);
         let now = self.clock.monotonic();
@@ -160,8 +194,8 @@ impl Access {
             state.names.failed(&key, now);
             state.addresses.failed(&from, now);
         }
-        let user = self.by_name.get(name).copied();
-        let hash = user.and_then(|user| self.users[user].password.as_ref());
+        let user = directory.by_name.get(name).copied();
+        let hash = user.and_then(|user| directory.users[&user].password.as_ref());
         let right = is_password(password, hash.unwrap_or(nobody)) && hash.is_some();
         let mut state = self.state();
         state.comparing -= 1;
@@ -169,19 +203,21 @@ impl Access {
         state.names.forget(&key);
         state.addresses.forgive(&from);
         let secret = state.sessions.begin(user, now);
-        Ok((self.users[user].caller.clone(), secret))
+        // Where the user has been changed meanwhile, the session is nobody's.
+        Ok((directory.users[&user].caller.clone(), secret))
     }
 
     /// Whose token or session it is, unless that has ended.
     pub fn recognise(&self, credential: &Credential) -> Option<Caller> {
+        let directory = self.directory();
         let user = match &credential.0 {
             Kind::Token(hash) => {
-                let user = *self.by_token.get(hash)?;
-                self.users[user].expires.is_none_or(|end| self.clock.now() < end).then_some(user)?
+                let user = *directory.by_token.get(hash)?;
+                directory.users[&user].expires.is_none_or(|end| self.clock.now() < end).then_some(user)?
             }
             Kind::Session(hash) => self.state().sessions.user(hash, self.clock.monotonic())?,
         };
-        Some(self.users[user].caller.clone())
+        Some(directory.users.get(&user)?.caller.clone())
     }
 
     /// Ends a session, if there is one.
@@ -277,5 +313,23 @@ mod tests {
         assert_eq!(access.recognise(&Credential::token(&token.hash)), None, "the hash is no token");
         clock.advance(Duration::from_secs(10));
         assert_eq!(access.recognise(&Credential::token(&token.text)), None);
+    }
+
+    #[test]
+    fn users_change_and_only_who_is_the_same_stays_logged_in() {
+        let with =
+            |name: &str, password: &str| User { password_hash: Some(hash_password(password)), ..user(name) };
+        let (anna, otto) = (with("anna", "right"), with("otto", "right"));
+        let (_, access) = access(&[anna.clone(), otto]);
+        let log_in = |name| Credential::session(&access.login(name, "right", HERE).expect("right").1);
+        let sessions = [log_in("anna"), log_in("otto")];
+        access.change(&[with("otto", "another"), User { role: Role::Admin, ..anna.clone() }]);
+        let known = |at: usize| access.recognise(&sessions[at]).map(|caller| (caller.name, caller.role));
+        assert_eq!(known(0), Some((Some("anna".into()), Role::Admin)), "what she may do is another");
+        assert_eq!(known(1), None, "whoever knew the old password");
+        access.change(&[]);
+        assert!(!access.is_needed() && known(0).is_none());
+        access.change(&[with("otto", "right"), anna]);
+        assert_eq!((known(0), known(1)), (None, None), "who comes again logs in again");
     }
 }

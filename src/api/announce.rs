@@ -23,6 +23,8 @@ choices! {
         Disabled = "disabled",
         /// A recording that has been played to its end.
         Finished = "finished",
+        /// The configuration has no such camera any more.
+        Removed = "removed",
     }
 }
 
@@ -101,6 +103,7 @@ pub fn announce_camera(
         CameraState::Problem => "there, but not to be trusted",
         CameraState::Disabled => "disabled: it is not watched",
         CameraState::Finished => "played to its end",
+        CameraState::Removed => "no longer watched",
     };
     let text = match problem {
         Some(problem) => format!("{camera}: {what} ({problem})"),

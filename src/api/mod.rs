@@ -16,6 +16,7 @@ mod page;
 mod places;
 mod preview;
 mod problem;
+mod reload;
 mod routes;
 mod serve;
 mod sinks;
@@ -28,6 +29,7 @@ pub use backtest::{BacktestBody, BacktestDto, BacktestError, Subject, Table, ove
 pub use bus::Bus;
 pub use listen::{CONNECTIONS, tls};
 pub use places::{Places, Zone};
+pub use reload::{Configuration, ReloadRefused, Reloaded};
 pub use routes::openapi;
 pub use serve::{HEARTBEAT, PATIENCE, Parts, ServeError, ServerHandle, serve};
 pub use sinks::{SinkState, SinkStatus, Sinks};

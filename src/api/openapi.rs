@@ -17,6 +17,8 @@ pub struct Doc {
     status: u16,
     answer: Answer,
     errors: &'static [u16],
+    /// A refusal that is told in a form of its own.
+    refused: Option<(u16, Make)>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +31,15 @@ enum Answer {
 impl Doc {
     /// A route that takes and gives nothing, so far.
     pub fn of(summary: &'static str) -> Self {
-        Self { summary, query: None, body: None, status: 200, answer: Answer::Nothing, errors: &[] }
+        Self {
+            summary,
+            query: None,
+            body: None,
+            status: 200,
+            answer: Answer::Nothing,
+            errors: &[],
+            refused: None,
+        }
     }
 
     pub fn query<T: JsonSchema>(self) -> Self {
@@ -58,6 +68,11 @@ impl Doc {
     /// Refusals besides those that follow from what the route takes and who may use it.
     pub fn errors(self, errors: &'static [u16]) -> Self {
         Self { errors, ..self }
+    }
+
+    /// Another refusal, which answers in JSON of its own form.
+    pub fn refused<T: JsonSchema>(self, status: u16) -> Self {
+        Self { refused: Some((status, make::<T>)), ..self }
     }
 }
 
@@ -187,6 +202,13 @@ fn operation(
                 "description": reason(error),
                 "content": { "application/problem+json": { "schema": problem } },
             }),
+        );
+    }
+    if let Some((status, make)) = doc.refused {
+        let schema = make(given).to_value();
+        responses.insert(
+            status.to_string(),
+            json!({ "description": reason(status), "content": { "application/json": { "schema": schema } } }),
         );
     }
     operation["responses"] = Value::Object(responses);

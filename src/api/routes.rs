@@ -14,6 +14,7 @@ use super::openapi::{self, Described, Doc};
 use super::page;
 use super::preview::{PreviewBody, PreviewDto, preview};
 use super::problem::Problem;
+use super::reload::{self, Reloaded};
 use super::serve::Shared;
 use super::stream::stream;
 use super::why::{self, SimilarQuery};
@@ -89,6 +90,7 @@ fn routes() -> Routes {
         .post("/api/sinks/{name}/dead/retry", sinks::retry, of("Another attempt at these").status(202).json::<sinks::RetryDto>())
         .get("/api/config", config, of("The configuration in force, without secrets").json::<Value>())
         .post("/api/config/check", check::check, of("What is wrong with a configuration").body::<check::CheckBody>().json::<check::CheckDto>())
+        .post("/api/config/reload", reload::reload, of("What the configuration, read again, has changed").json::<Reloaded>().errors(&[409, 503]).refused::<check::CheckDto>(422))
         .get("/api/config/schema.json", config_schema, of("JSON schema of the configuration").json::<Value>())
 }
 
@@ -408,7 +410,7 @@ pub(super) fn picture(id: &str, bytes: Option<Vec<u8>>) -> Result<Response, Prob
 }
 
 async fn config(State(api): Api) -> Json<serde_json::Value> {
-    Json(api.parts.config.clone())
+    Json(api.parts.configuration.in_force())
 }
 
 /// Runs what reads the disk or works for long beside the server's own threads.

@@ -2,7 +2,7 @@
 
 use super::guard::Guard;
 use super::listen::{self, Door};
-use super::{Bus, Cameras, Sinks, routes};
+use super::{Bus, Cameras, Configuration, Sinks, routes};
 use crate::access::Access;
 use crate::base::Clock;
 use crate::config::Http;
@@ -39,9 +39,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Who may ask.
     pub access: Arc<Access>,
-    /// The configuration without its secrets.
-    pub config: serde_json::Value,
-    /// Its folder: what paths of a configuration start from.
+    pub configuration: Arc<dyn Configuration>,
+    /// The configuration's folder: what paths of a configuration start from.
     pub config_dir: PathBuf,
     /// Time between the stream's signs of life; [`HEARTBEAT`] unless in a test.
     pub heartbeat: Duration,

@@ -11,7 +11,15 @@ const LARGEST: usize = 1 << 20;
 /// A text with places to fill in.
 #[derive(Debug, Clone)]
 pub struct Template {
+    text: String,
     environment: Environment<'static>,
+}
+
+/// Two templates are the same where their texts are.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 impl Template {
@@ -24,7 +32,7 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.add_filter("tojson", to_json);
         environment.add_template_owned("template", text.to_owned()).map_err(|error| explain(&error))?;
-        Ok(Self { environment })
+        Ok(Self { text: text.to_owned(), environment })
     }
 
     /// # Errors

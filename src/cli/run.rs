@@ -1,7 +1,7 @@
 //! `sigmawatch run`: the daemon.
 
 use super::check;
-use crate::daemon::{self, Stop};
+use crate::daemon::{self, Again, Asked, Stop};
 use crate::telemetry::{LogFormat, init_log};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ const LOG_FILTER: &str = "info,ort=warn";
 /// Watch the cameras of a configuration until stopped.
 ///
 /// Learns each camera's normal life in place, arms itself, and serves the page, the API and the metrics at
-/// the address it prints. SIGTERM or Ctrl-C stops it cleanly; a second one ends it at once.
+/// the address it prints. SIGTERM or Ctrl-C stops it cleanly; a second one ends it at once. SIGHUP has it read the
+/// configuration again: what has changed is changed, and cameras that have not do not notice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,9 +44,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let stop = Stop::default();
     stop.on_signals().context("cannot listen for signals")?;
+    let again = Again::default();
+    again.on_signal().context("cannot listen for SIGHUP")?;
     let cameras = loaded.config.cameras.len();
     let scheme = if loaded.config.http.tls.is_some() { "https" } else { "http" };
-    daemon::run(&loaded.config, &stop, |address| {
+    let file = args.config.clone();
+    let asked = Asked { stop, again, load: Box::new(move || check::load(&file)) };
+    daemon::run(&loaded.config, asked, |address| {
         let noun = if cameras == 1 { "camera" } else { "cameras" };
         tracing::info!("watching {cameras} {noun}; open {scheme}://{address}/");
     })?;

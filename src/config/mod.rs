@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// The HTTP server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Http {
     /// Loopback unless told otherwise; port 0 takes any free one.
     pub listen: SocketAddr,
@@ -64,7 +64,7 @@ pub struct Http {
 }
 
 /// What is kept on disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     /// Holds `sigmawatch.sqlite3`, `snapshots/` and `models/<camera>/`.
     pub dir: PathBuf,
@@ -79,7 +79,7 @@ pub struct Store {
 }
 
 /// The machinery.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Runtime {
     /// The ONNX Runtime library to load.
     pub onnxruntime: PathBuf,
@@ -97,7 +97,7 @@ pub fn description_file(pipelines: &Path, name: &str) -> PathBuf {
 }
 
 /// One camera.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Camera {
     pub name: CameraName,
     pub source: Source,
@@ -148,7 +148,7 @@ pub struct Clips {
 }
 
 /// Where a camera's pictures come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// The demo plaza that the program renders itself.
     Synthetic(Synthetic),
@@ -166,7 +166,7 @@ impl Source {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Synthetic {
     /// Seed of the scene: the same seed gives the same pictures.
     pub seed: u64,
@@ -175,7 +175,7 @@ pub struct Synthetic {
 }
 
 /// A source that GStreamer plays.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Gst {
     /// Name of the description: `rtsp`, `file`, `v4l2` or one that the integrator added.
     pub pipeline: String,
@@ -232,7 +232,7 @@ choices! {
 }
 
 /// An extractor, a scorer and a threshold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Detector {
     /// Unique on its camera.
     pub name: DetectorName,
@@ -287,7 +287,7 @@ pub enum Scorer {
 }
 
 /// Learning in place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Learning {
     /// Video watched before the first arming.
     pub watch_for: Duration,
@@ -312,7 +312,7 @@ choices! {
 }
 
 /// When a score becomes an alert.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
     /// L = mu + k sigma ...
     pub k: f64,

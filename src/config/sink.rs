@@ -26,7 +26,7 @@ choices! {
 }
 
 /// A sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sink {
     /// Unique; neither `store` nor `stream`.
     pub name: String,
@@ -37,7 +37,7 @@ pub struct Sink {
 }
 
 /// What a sink is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Wants {
     /// Empty: every camera.
     pub cameras: Vec<CameraName>,
@@ -49,7 +49,7 @@ pub struct Wants {
 }
 
 /// Where a sink delivers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum To {
     Webhook(Box<Webhook>),
     Mqtt(Box<Mqtt>),
@@ -69,7 +69,7 @@ impl To {
 }
 
 /// An address that each announcement is posted to.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Webhook {
     /// `http` or `https`, without credentials; its path may be a secret.
     pub url: String,
@@ -105,7 +105,7 @@ impl std::fmt::Debug for Webhook {
 }
 
 /// A file that gets a line of JSON for each announcement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Jsonl {
     pub path: PathBuf,
     /// Bytes from which the file is moved to `path.1`, that to `path.2` and so on.
@@ -115,7 +115,7 @@ pub struct Jsonl {
 }
 
 /// An MQTT broker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Mqtt {
     pub host: String,
     pub port: u16,
@@ -152,7 +152,7 @@ choices! {
 }
 
 /// A mail server, and who gets mail.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Email {
     pub host: String,
     pub port: u16,

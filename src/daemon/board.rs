@@ -1,34 +1,49 @@
 //! The board: the newest truth about every camera and detector, written by the stages and read by the API.
+//!
+//! What is said of a camera that has gone goes nowhere.
 
-use super::standing::Standing;
+pub use super::facts::{Facts, Watch};
+use super::numbered::Numbered;
 use crate::api::{
     CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
     LearningStatus, Places,
 };
-use crate::base::{CameraName, Clock, DetectorName, Timestamp};
+use crate::base::{CameraName, Clock, DetectorName};
 use crate::config::Schedule;
-use crate::frame::{PacketRing, Picture, PictureTap, StreamInfo};
-use crate::infer::{Covers, Grid};
+use crate::frame::Picture;
 use crate::segment::PictureState;
-use crate::threshold::{Judging, Normal, Outlook, Threshold};
+use crate::threshold::Judging;
 use crossbeam_channel::{Sender, TrySendError};
 use jiff::tz::TimeZone;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// The measured frame rate is that of the frames within this time.
-const RATE_WINDOW: Duration = Duration::from_secs(5);
+use std::sync::{Arc, Mutex, RwLock};
 
 /// The newest truth about every camera and detector.
 pub struct Board {
     clock: Arc<dyn Clock>,
-    cameras: Vec<(Listed, Mutex<Facts>)>,
-    detectors: Vec<(Post, Mutex<Watch>)>,
+    known: RwLock<Known>,
     ready: AtomicBool,
     /// Asks the learning supervisor to learn a detector again.
     learn: Sender<usize>,
+}
+
+/// Who is there. Held while it is looked at only, never while something is said.
+#[derive(Default)]
+struct Known {
+    /// In the configuration's order.
+    order: Vec<usize>,
+    cameras: Numbered<OnBoard<Listed, Facts>>,
+    detectors: Numbered<OnBoard<Post, Watch>>,
+}
+
+/// What never changes of somebody, and what does.
+type OnBoard<T, V> = Arc<(T, Mutex<V>)>;
+
+/// A camera that comes, its fused detector after the others.
+pub struct Entry {
+    pub number: usize,
+    pub listed: Listed,
+    pub detectors: Vec<(usize, Post, Watch)>,
 }
 
 /// What never changes about a camera.
@@ -65,149 +80,48 @@ pub enum Origin {
     Fused,
 }
 
-/// What is known of one camera.
-pub struct Facts {
-    pub standing: Standing,
-    pub stream: StreamInfo,
-    pub pictures: Option<Arc<dyn PictureTap>>,
-    /// What clips are cut from; of the newest stream.
-    pub packets: Option<Arc<PacketRing>>,
-    /// Monotonic arrival of the frames within [`RATE_WINDOW`].
-    arrivals: VecDeque<Duration>,
-    last_frame: Option<Timestamp>,
-    frames: u64,
-    pub reconnects: u64,
-    /// Events are wanted.
-    pub detect: bool,
-    /// The whole picture changes.
-    pub scene_changes: bool,
-}
-
-/// What is known of one detector.
-pub struct Watch {
-    /// Why its scores cannot be trusted.
-    pub problem: Option<String>,
-    pub segments: u64,
-    pub learning: LearningStatus,
-    /// A learning process is at work, or waits for its turn.
-    pub training: bool,
-    pub threshold: Option<Threshold>,
-    pub outlook: Option<Arc<Outlook>>,
-    /// What it was found from.
-    pub normal: Option<Arc<Normal>>,
-    pub last_score: Option<f32>,
-    pub probability: Option<f64>,
-    pub grid: Option<Grid>,
-    pub covers: Covers,
-    pub regions: Vec<f32>,
-    pub open_event: Option<String>,
-}
-
-impl Facts {
-    fn new(detect: bool) -> Self {
-        Self {
-            standing: Standing::default(),
-            stream: StreamInfo::default(),
-            pictures: None,
-            packets: None,
-            arrivals: VecDeque::new(),
-            last_frame: None,
-            frames: 0,
-            reconnects: 0,
-            detect,
-            scene_changes: false,
-        }
-    }
-
-    /// A frame came.
-    pub fn frame(&mut self, wall: Timestamp, received: Duration) {
-        self.frames += 1;
-        self.last_frame = Some(wall);
-        self.arrivals.push_back(received);
-        while self.arrivals.front().is_some_and(|first| received.saturating_sub(*first) > RATE_WINDOW) {
-            self.arrivals.pop_front();
-        }
-    }
-
-    /// Frames a second over the window that ends now: falls towards zero when the camera goes silent.
-    fn fps(&self, now: Duration) -> f64 {
-        let Some(first) = self.arrivals.front() else { return 0.0 };
-        let recent = self.arrivals.iter().filter(|at| now.saturating_sub(**at) <= RATE_WINDOW).count();
-        let span = now.saturating_sub(*first).min(RATE_WINDOW);
-        if recent < 2 { 0.0 } else { (recent - 1) as f64 / span.as_secs_f64().max(0.1) }
-    }
-}
-
-impl Watch {
-    fn new() -> Self {
-        Self {
-            problem: None,
-            segments: 0,
-            learning: LearningStatus {
-                state: LearningState::Learning,
-                progress: 0.0,
-                step: "waiting for the first frames".into(),
-                model_sha256: None,
-                learned_at: None,
-            },
-            training: false,
-            threshold: None,
-            outlook: None,
-            normal: None,
-            last_score: None,
-            probability: None,
-            grid: None,
-            covers: Covers::default(),
-            regions: vec![],
-            open_event: None,
-        }
-    }
-
-    /// Learning has been asked for, and begins when its turn comes: detectors learn one after the other.
-    pub fn queue_learning(&mut self) {
-        self.training = true;
-        self.learning.progress = 0.0;
-        self.learning.step = "waiting for its turn to learn".into();
-        if self.learning.state == LearningState::Armed {
-            self.learning.state = LearningState::Relearning;
-        }
-    }
-}
-
 impl Board {
-    /// Of each camera, its fused detector comes after the others. `learn` should have room for every detector.
-    pub fn new(
-        cameras: Vec<Listed>,
-        detectors: Vec<Post>,
-        clock: Arc<dyn Clock>,
-        learn: Sender<usize>,
-    ) -> Self {
-        Self {
-            clock,
-            cameras: (cameras.into_iter())
-                .map(|listed| (Facts::new(listed.detect), listed))
-                .map(|(facts, listed)| (listed, Mutex::new(facts)))
-                .collect(),
-            detectors: detectors.into_iter().map(|post| (post, Mutex::new(Watch::new()))).collect(),
-            ready: AtomicBool::new(false),
-            learn,
+    /// `learn` should have room for every detector.
+    pub fn new(clock: Arc<dyn Clock>, learn: Sender<usize>) -> Self {
+        Self { clock, known: RwLock::default(), ready: AtomicBool::new(false), learn }
+    }
+
+    /// Takes these cameras off and puts those on, at once; `order` is that of the configuration.
+    pub fn change(&self, leave: &[usize], join: Vec<Entry>, order: Vec<usize>) {
+        let mut known = self.known.write().expect("nothing panics while the list is held");
+        leave.iter().for_each(|camera| drop(known.cameras.remove(*camera)));
+        known.detectors.retain(|entry| !leave.contains(&entry.0.camera));
+        for Entry { number, listed, detectors } in join {
+            let facts = Mutex::new(Facts::new(listed.detect));
+            known.cameras.insert(number, Arc::new((listed, facts)));
+            let watched = detectors.into_iter();
+            known.detectors.extend(watched.map(|(n, post, watch)| (n, Arc::new((post, Mutex::new(watch))))));
         }
+        known.order = order;
+    }
+
+    fn camera(&self, number: usize) -> Option<OnBoard<Listed, Facts>> {
+        self.known.read().expect("nothing panics while the list is held").cameras.get(number).cloned()
+    }
+
+    fn detector(&self, number: usize) -> Option<OnBoard<Post, Watch>> {
+        self.known.read().expect("nothing panics while the list is held").detectors.get(number).cloned()
     }
 
     /// Changes, or reads, what is known of a camera.
     pub fn with<R>(&self, camera: usize, change: impl FnOnce(&mut Facts) -> R) -> R {
-        change(&mut self.cameras[camera].1.lock().expect("nothing panics while facts are held"))
+        match self.camera(camera) {
+            Some(entry) => change(&mut entry.1.lock().expect("nothing panics while facts are held")),
+            None => change(&mut Facts::new(false)),
+        }
     }
 
     /// Changes, or reads, what is known of a detector.
     pub fn of<R>(&self, detector: usize, change: impl FnOnce(&mut Watch) -> R) -> R {
-        change(&mut self.detectors[detector].1.lock().expect("nothing panics while it is held"))
-    }
-
-    /// Camera and name of a detector, for people.
-    pub fn named(&self, detector: usize) -> (&CameraName, &DetectorName) {
-        let post = &self.detectors[detector].0;
-        (&self.cameras[post.camera].0.name, &post.name)
+        match self.detector(detector) {
+            Some(entry) => change(&mut entry.1.lock().expect("nothing panics while it is held")),
+            None => change(&mut Watch::default()),
+        }
     }
 
     /// Models loaded, store open, sources started.
@@ -215,11 +129,15 @@ impl Board {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    pub fn status(&self, camera: usize) -> CameraStatus {
-        let listed = &self.cameras[camera].0;
+    /// How a camera stands; `None` where it has gone.
+    pub fn status(&self, camera: usize) -> Option<CameraStatus> {
+        let entry = self.camera(camera)?;
+        let listed = &entry.0;
         let now = self.clock.monotonic();
         let (problem, detectors) = self.detectors_of(camera);
-        self.with(camera, |facts| CameraStatus {
+        let facts = entry.1.lock().expect("nothing panics while facts are held");
+        let facts = &*facts;
+        Some(CameraStatus {
             name: listed.name.clone(),
             source: listed.source.clone(),
             link: facts.standing.link(),
@@ -240,7 +158,10 @@ impl Board {
 
     /// Whether a camera opens events now.
     pub fn detect_state(&self, camera: usize) -> DetectState {
-        self.with(camera, |facts| self.detects(&self.cameras[camera].0, facts))
+        let detects = |entry: OnBoard<Listed, Facts>| {
+            self.detects(&entry.0, &entry.1.lock().expect("nothing panics while facts are held"))
+        };
+        self.camera(camera).map_or(DetectState::Off, detects)
     }
 
     fn detects(&self, listed: &Listed, facts: &Facts) -> DetectState {
@@ -261,11 +182,11 @@ impl Board {
     /// How a camera's detectors stand, and the first trouble among them.
     fn detectors_of(&self, camera: usize) -> (Option<String>, Vec<DetectorStatus>) {
         let (mut problem, mut found): (Option<String>, Vec<DetectorStatus>) = (None, vec![]);
-        let own: Vec<usize> =
-            (0..self.detectors.len()).filter(|d| self.detectors[*d].0.camera == camera).collect();
-        for detector in &own {
-            let post = &self.detectors[*detector].0;
-            let status = self.of(*detector, |watch| {
+        let own = self.own(camera);
+        for (_, entry) in &own {
+            let post = &entry.0;
+            let status = {
+                let watch = entry.1.lock().expect("nothing panics while it is held");
                 let named = |text: String| match own[..] {
                     [_] => text,
                     _ => format!("detector {}: {text}", post.name),
@@ -291,14 +212,28 @@ impl Board {
                     regions: watch.regions.clone(),
                     open_event: watch.open_event.clone(),
                 }
-            });
+            };
             found.push(status);
         }
         (problem, found)
     }
 
+    /// A camera's detectors, in their order.
+    fn own(&self, camera: usize) -> Vec<(usize, OnBoard<Post, Watch>)> {
+        let known = self.known.read().expect("nothing panics while the list is held");
+        let own = known.detectors.iter().filter(|(_, entry)| entry.0.camera == camera);
+        own.map(|(number, entry)| (number, entry.clone())).collect()
+    }
+
+    /// The cameras, in the configuration's order.
+    pub fn numbers(&self) -> Vec<usize> {
+        self.known.read().expect("nothing panics while the list is held").order.clone()
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
-        self.cameras.iter().position(|(listed, _)| &*listed.name == name)
+        let known = self.known.read().expect("nothing panics while the list is held");
+        let named = |number: &usize| known.cameras.get(*number).is_some_and(|entry| *entry.0.name == *name);
+        known.order.iter().copied().find(named)
     }
 
     /// Looked at and marked in one go: of two that ask at once, one is refused.
@@ -334,11 +269,11 @@ fn slowest(members: &[DetectorStatus]) -> LearningStatus {
 
 impl Cameras for Board {
     fn list(&self) -> Vec<CameraStatus> {
-        (0..self.cameras.len()).map(|camera| self.status(camera)).collect()
+        self.numbers().into_iter().filter_map(|camera| self.status(camera)).collect()
     }
 
     fn get(&self, camera: &str) -> Option<CameraStatus> {
-        self.find(camera).map(|camera| self.status(camera))
+        self.find(camera).and_then(|camera| self.status(camera))
     }
 
     fn picture(&self, camera: &str, max_width: u32) -> Option<Picture> {
@@ -348,20 +283,18 @@ impl Cameras for Board {
     }
 
     fn learn(&self, camera: &str, detector: Option<&str>) -> Result<(), LearnRefused> {
-        let camera = self.find(camera).ok_or(LearnRefused::NoSuchCamera)?;
-        let wanted = |post: &Post| post.camera == camera && detector.is_none_or(|name| &*post.name == name);
-        let asked: Vec<usize> = (0..self.detectors.len()).filter(|d| wanted(&self.detectors[*d].0)).collect();
+        let mut asked = self.own(self.find(camera).ok_or(LearnRefused::NoSuchCamera)?);
+        asked.retain(|(_, entry)| detector.is_none_or(|name| *entry.0.name == *name));
         if asked.is_empty() {
             return Err(LearnRefused::NoSuchDetector);
         }
-        let learns = |d: &&usize| matches!(self.detectors[**d].0.origin, Origin::Learned);
-        let outcomes: Vec<_> = asked.iter().filter(learns).map(|detector| self.ask(*detector)).collect();
+        let learning = asked.iter().filter(|(_, entry)| matches!(entry.0.origin, Origin::Learned));
+        let outcomes: Vec<_> = learning.map(|(detector, _)| self.ask(*detector)).collect();
         // One that is learning already does not keep the others from it.
         let best = outcomes.into_iter().min_by_key(Result::is_err);
         best.unwrap_or_else(|| {
-            let (name, _) = self.named(asked[0]);
             Err(LearnRefused::Impossible(format!(
-                "camera `{name}` watches with a model file that the configuration names, or with what others \
+                "camera `{camera}` watches with a model file that the configuration names, or with what others \
                  find, and learns nothing in place; set its `scorer` to a method such as \"diffusion\""
             )))
         })
@@ -383,9 +316,10 @@ impl Cameras for Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::SimClock;
+    use crate::base::{SimClock, Timestamp};
     use crate::config::Baseline;
     use crate::threshold::{DayParts, Rule};
+    use std::time::Duration;
 
     fn gate(clock: &Arc<SimClock>, learn: Sender<usize>, origins: Vec<Origin>) -> Board {
         let post = |(i, origin): (usize, Origin)| Post {
@@ -400,14 +334,25 @@ mod tests {
             },
             origin,
         };
-        let cameras = vec![Listed {
-            name: "gate".into(),
-            source: "rtsp://gate".into(),
+        let detectors = origins.into_iter().enumerate().map(post).enumerate();
+        let detectors = detectors.map(|(number, post)| (number, post, Watch::default())).collect();
+        let board = Board::new(clock.clone(), learn);
+        board.change(&[], vec![Entry { number: 0, listed: listed("gate"), detectors }], vec![0]);
+        board
+    }
+
+    fn listed(name: &str) -> Listed {
+        Listed {
+            name: name.into(),
+            source: format!("rtsp://{name}"),
             schedule: None,
             detect: true,
             places: Default::default(),
-        }];
-        Board::new(cameras, origins.into_iter().enumerate().map(post).collect(), clock.clone(), learn)
+        }
+    }
+
+    fn gate_of(board: &Board) -> CameraStatus {
+        board.status(0).expect("it is there")
     }
 
     #[test]
@@ -418,12 +363,12 @@ mod tests {
             clock.advance(Duration::from_millis(100));
             board.with(0, |facts| facts.frame(clock.now(), clock.monotonic()));
         }
-        assert!((board.status(0).fps - 10.0).abs() < 0.01, "{}", board.status(0).fps);
+        assert!((gate_of(&board).fps - 10.0).abs() < 0.01, "{}", gate_of(&board).fps);
         clock.advance(Duration::from_secs(4));
-        let status = board.status(0);
+        let status = gate_of(&board);
         assert!(status.fps < 2.5 && status.last_frame_age == Some(4.0), "{status:?}");
         clock.advance(Duration::from_secs(60));
-        assert_eq!(board.status(0).fps, 0.0);
+        assert_eq!(gate_of(&board).fps, 0.0);
     }
 
     #[test]
@@ -432,22 +377,17 @@ mod tests {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
         let schedule = Schedule::parse(["thu 02:00-03:00"]).expect("a schedule");
         let zone = TimeZone::get("Europe/London").expect("a time zone");
-        let listed = Listed {
-            name: "gate".into(),
-            source: String::new(),
-            schedule: Some((schedule, zone)),
-            detect: true,
-            places: Default::default(),
-        };
-        let board = Board::new(vec![listed], vec![], clock.clone(), crossbeam_channel::bounded(1).0);
-        let state = || board.status(0).detect.state;
+        let listed = Listed { schedule: Some((schedule, zone)), ..listed("gate") };
+        let board = Board::new(clock.clone(), crossbeam_channel::bounded(1).0);
+        board.change(&[], vec![Entry { number: 0, listed, detectors: vec![] }], vec![0]);
+        let state = || gate_of(&board).detect.state;
         assert_eq!(state(), DetectState::Schedule);
         clock.advance(Duration::from_secs(3600));
         assert_eq!(state(), DetectState::On);
         board.with(0, |facts| facts.scene_changes = true);
         assert_eq!(state(), DetectState::SceneChange);
         assert!(board.detect("gate", false) && !board.detect("yard", false));
-        assert_eq!(board.status(0).detect, DetectStatus { on: false, state: DetectState::Off });
+        assert_eq!(gate_of(&board).detect, DetectStatus { on: false, state: DetectState::Off });
         board.detect("gate", true);
         clock.advance(Duration::from_secs(3600));
         assert_eq!(state(), DetectState::Schedule);
@@ -466,7 +406,7 @@ mod tests {
         assert_eq!(board.learn("gate", None), Ok(()), "the one that can");
         // Though nobody has begun yet.
         assert_eq!(board.learn("gate", Some("scene")), Err(LearnRefused::Busy));
-        assert_eq!(board.status(0).detectors[1].learning.state, LearningState::Relearning);
+        assert_eq!(gate_of(&board).detectors[1].learning.state, LearningState::Relearning);
         assert_eq!(asked.try_iter().collect::<Vec<_>>(), [1]);
     }
 
@@ -484,7 +424,7 @@ mod tests {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
         let origins = vec![Origin::Learned, Origin::File, Origin::Fused];
         let board = gate(&clock, crossbeam_channel::bounded(1).0, origins);
-        let fused = || board.status(0).detectors[2].learning.clone();
+        let fused = || gate_of(&board).detectors[2].learning.clone();
         board.of(1, |watch| watch.learning.state = LearningState::Armed);
         board.of(0, |watch| watch.learning.progress = 0.3);
         assert_eq!((fused().state, fused().progress), (LearningState::Learning, 0.3));
@@ -496,9 +436,28 @@ mod tests {
     fn trouble_names_its_detector_where_there_are_several() {
         let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
         let board = gate(&clock, crossbeam_channel::bounded(1).0, vec![Origin::Learned, Origin::File]);
-        assert!(board.status(0).healthy);
+        assert!(gate_of(&board).healthy);
         board.of(1, |watch| watch.problem = Some("broken".into()));
-        let status = board.status(0);
+        let status = gate_of(&board);
         assert_eq!((status.healthy, status.problem.as_deref()), (false, Some("detector scene: broken")));
+    }
+
+    #[test]
+    fn cameras_come_and_go_and_what_is_said_of_one_that_has_gone_goes_nowhere() {
+        let clock = Arc::new(SimClock::new(Timestamp::UNIX_EPOCH));
+        let board = gate(&clock, crossbeam_channel::bounded(1).0, vec![Origin::Learned]);
+        board.with(0, |facts| facts.frame(clock.now(), clock.monotonic()));
+        let entry = |number, name| Entry { number, listed: listed(name), detectors: vec![] };
+        board.change(&[], vec![entry(1, "yard")], vec![1, 0]);
+        let names = || board.list().into_iter().map(|camera| camera.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(), ["yard", "gate"]);
+        assert_eq!(gate_of(&board).frames, 1, "who stays keeps all that is known");
+        board.change(&[0], vec![entry(2, "gate")], vec![2, 1]);
+        board.with(0, |facts| facts.frame(clock.now(), clock.monotonic()));
+        board.of(0, |watch| watch.problem = Some("too late".into()));
+        assert_eq!(names(), ["gate", "yard"]);
+        let new = board.get("gate").expect("there again");
+        assert_eq!((new.frames, new.healthy, new.detectors.len()), (0, true, 0));
+        assert!(board.status(0).is_none() && board.detect_state(0) == DetectState::Off);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::board::{Board, Watch};
 use super::labels::sight;
-use super::lane::SegmentLane;
+use super::lane::FeedLane;
 use super::standing::Change;
 use super::stop::Stop;
 use crate::api::{Bus, LearningState, LinkState};
@@ -34,7 +34,6 @@ pub struct CameraThread {
     pub media: MediaClock,
     /// Arrival of the newest frame at which the whole picture changed.
     pub unsettled: Option<Duration>,
-    pub lane: Arc<SegmentLane>,
     pub board: Arc<Board>,
     pub bus: Arc<Bus>,
     pub metrics: CameraMetrics,
@@ -46,7 +45,7 @@ pub struct CameraThread {
 
 /// Cuts the frames of a view into the segments of a feed.
 pub struct FeedCutter {
-    pub feed: usize,
+    pub lane: FeedLane,
     pub view: usize,
     pub segmenter: Segmenter,
     /// Of the detectors that live on it.
@@ -123,7 +122,14 @@ impl CameraThread {
         if changed {
             self.metrics.link(standing.link().into());
             self.metrics.picture(sight(before), sight(standing.sight()));
-            self.bus.camera(&self.board.status(self.camera));
+            self.tell();
+        }
+    }
+
+    /// Tells the clients of the API how the camera stands.
+    fn tell(&self) {
+        if let Some(status) = self.board.status(self.camera) {
+            self.bus.camera(&status);
         }
     }
 
@@ -142,13 +148,13 @@ impl CameraThread {
             }
             let Some(mut segment) = cutter.segmenter.push(frame.clone()) else { continue };
             segment.unsettled = self.unsettled.is_some_and(|newest| newest >= segment.start.received);
-            let feed = cutter.feed;
-            while !self.keeps_pace && !self.may_go_on(feed) {
+            let lane = cutter.lane.clone();
+            while !self.keeps_pace && !self.may_go_on(&lane) {
                 if self.stop.requested() {
                     return;
                 }
             }
-            if self.lane.push(feed, segment).is_some() {
+            if lane.push(segment).is_some() {
                 self.feeds[number].metrics.iter().for_each(|m| m.skipped(SkipReason::QueueFull));
                 self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
             }
@@ -189,12 +195,12 @@ impl CameraThread {
             SceneChange::Back => self.change(Change::Moved(false)),
             SceneChange::Began | SceneChange::Light => {}
         }
-        self.bus.camera(&self.board.status(self.camera));
+        self.tell();
     }
 
     /// Waits for room for a recording's next segment, and while its first model is made: a recording can
     /// wait, so nothing of it has to go by unjudged. False when there is reason to wait on.
-    fn may_go_on(&self, feed: usize) -> bool {
+    fn may_go_on(&self, lane: &FeedLane) -> bool {
         let wait = Duration::from_millis(100);
         let in_the_making =
             |watch: &mut Watch| watch.training && watch.learning.state == LearningState::Learning;
@@ -202,6 +208,6 @@ impl CameraThread {
             self.clock.sleep(wait);
             return false;
         }
-        self.lane.wait_for_room(feed, wait)
+        lane.wait_for_room(wait)
     }
 }

@@ -4,6 +4,7 @@
 //! the disk is full or nearly so, clips are given up first.
 
 use super::board::Board;
+use super::numbered::Numbered;
 use super::pulse::Pulse;
 use super::recording::{Cut, Recording};
 use super::stop::Stop;
@@ -15,7 +16,8 @@ use crate::frame;
 use crate::store::Store;
 use crate::telemetry::{CameraMetrics, ClipResult};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// Events that may wait to be recorded. **When full, the newest gets no clip**, which is counted.
@@ -31,28 +33,33 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// What the desk tells.
 enum Told {
-    Opened { event: String, camera: usize, began: Duration },
+    Opened { event: String, camera: Arc<ClipCamera>, began: Duration },
     Ended { event: String, last: Duration, wall: Timestamp },
 }
 
 /// Tells the clip desk of events. Never waits.
 pub struct ClipDesk {
     tell: Sender<Told>,
-    cameras: Arc<Vec<ClipCamera>>,
+    cameras: ClipCameras,
 }
+
+/// The cameras that clips are made of, by their numbers. A clip in the making outlives its camera.
+pub type ClipCameras = Arc<RwLock<Numbered<Arc<ClipCamera>>>>;
 
 /// What the clip desk knows of a camera.
 pub struct ClipCamera {
+    pub number: usize,
     pub name: CameraName,
-    /// `None`: no clips.
-    pub limits: Option<config::Clips>,
+    pub limits: config::Clips,
     pub metrics: CameraMetrics,
+    /// The last clip failed; said once.
+    pub troubled: AtomicBool,
 }
 
 /// What both of its threads work with.
 #[derive(Clone)]
 pub struct ClipParts {
-    pub cameras: Arc<Vec<ClipCamera>>,
+    pub cameras: ClipCameras,
     pub board: Arc<Board>,
     pub store: Arc<Store>,
     pub bus: Arc<Bus>,
@@ -66,17 +73,15 @@ pub struct ClipParts {
 pub struct Recorder {
     parts: ClipParts,
     told: Receiver<Told>,
-    cuts: Sender<Cut>,
+    cuts: Sender<(Arc<ClipCamera>, Cut)>,
     pulse: Pulse,
-    recordings: Vec<Recording>,
-    /// The camera's last clip failed; said once.
-    troubled: Vec<bool>,
+    recordings: Vec<(Arc<ClipCamera>, Recording)>,
 }
 
 /// The thread that writes clips.
 pub struct Cutter {
     parts: ClipParts,
-    cuts: Receiver<Cut>,
+    cuts: Receiver<(Arc<ClipCamera>, Cut)>,
 }
 
 /// The clip desk's ends.
@@ -84,19 +89,19 @@ pub fn clip_desk(parts: ClipParts, pulse: Pulse) -> (ClipDesk, Recorder, Cutter)
     let (tell, told) = bounded(WAITING);
     let (to_cutter, cuts) = bounded(CUTS_WAITING);
     let cameras = parts.cameras.clone();
-    let troubled = vec![false; cameras.len()];
     let cutter = Cutter { parts: parts.clone(), cuts };
-    let recorder = Recorder { parts, told, cuts: to_cutter, pulse, recordings: vec![], troubled };
+    let recorder = Recorder { parts, told, cuts: to_cutter, pulse, recordings: vec![] };
     (ClipDesk { tell, cameras }, recorder, cutter)
 }
 
 impl ClipDesk {
     /// An event of a camera opened, went on or ended.
     pub fn hear(&self, camera: usize, report: &Report) {
-        let Some(of) = self.cameras.get(camera).filter(|of| of.limits.is_some()) else { return };
+        let known = self.cameras.read().expect("nothing panics while the list is held");
+        let Some(of) = known.get(camera) else { return };
         let event = report.event.id.clone();
         let told = match report.change {
-            Change::New => Told::Opened { event, camera, began: report.began },
+            Change::New => Told::Opened { event, camera: of.clone(), began: report.began },
             Change::Update => return,
             Change::End => Told::Ended { event, last: report.last, wall: report.event.last_time },
         };
@@ -125,33 +130,37 @@ impl Recorder {
             }
             self.look();
         }
-        for mut recording in std::mem::take(&mut self.recordings) {
+        for (camera, mut recording) in std::mem::take(&mut self.recordings) {
             match recording.pull() {
-                Ok(()) => self.cut(recording),
-                Err(error) => self.give_up(recording.camera, ClipResult::Failed, &unkept(&error)),
+                Ok(()) => self.cut(camera, recording),
+                Err(error) => give_up(&camera, ClipResult::Failed, &unkept(&error)),
             }
         }
     }
 
     fn hear(&mut self, told: Told) {
         match told {
-            Told::Opened { event, camera, began } => match self.begin(&event, camera, began) {
-                Ok(recording) => self.recordings.push(recording),
-                Err((result, problem)) => self.give_up(camera, result, &problem),
+            Told::Opened { event, camera, began } => match self.begin(&event, &camera, began) {
+                Ok(recording) => self.recordings.push((camera, recording)),
+                Err((result, problem)) => give_up(&camera, result, &problem),
             },
             Told::Ended { event, last, wall } => {
                 let now = self.parts.clock.monotonic();
-                if let Some(recording) = self.recordings.iter_mut().find(|r| r.event == event) {
+                if let Some((_, recording)) = self.recordings.iter_mut().find(|(_, r)| r.event == event) {
                     recording.end(last, wall, now);
                 }
             }
         }
     }
 
-    fn begin(&self, event: &str, camera: usize, began: Duration) -> Result<Recording, (ClipResult, String)> {
+    fn begin(
+        &self,
+        event: &str,
+        camera: &ClipCamera,
+        began: Duration,
+    ) -> Result<Recording, (ClipResult, String)> {
         let impossible = |problem: String| (ClipResult::Impossible, problem);
-        let ring = self.parts.board.with(camera, |facts| facts.packets.clone());
-        let (Some(ring), Some(limits)) = (ring, self.parts.cameras[camera].limits) else {
+        let Some(ring) = self.parts.board.with(camera.number, |facts| facts.packets.clone()) else {
             return Err(impossible("its packets are not kept".into()));
         };
         if let Some(problem) = ring.problem() {
@@ -164,57 +173,52 @@ impl Recorder {
         }
         let spool = self.parts.store.clip_spool();
         let spool = spool.map_err(|error| (ClipResult::Failed, error.to_string()))?;
-        Recording::begin(event.to_owned(), camera, began, limits, ring, spool)
+        Recording::begin(event.to_owned(), began, camera.limits, ring, spool)
             .ok_or_else(|| impossible("no frame has come yet".into()))
     }
 
     /// Takes what has come, and cuts what is done.
     fn look(&mut self) {
         let now = self.parts.clock.monotonic();
-        for (number, camera) in self.parts.cameras.iter().enumerate() {
-            if camera.limits.is_some() {
-                let bytes =
-                    self.parts.board.with(number, |facts| facts.packets.as_ref().map(|ring| ring.bytes()));
-                camera.metrics.clip_memory(bytes.unwrap_or(0));
-            }
+        for camera in self.parts.cameras.read().expect("nothing panics while the list is held").values() {
+            let held = |ring: &Arc<frame::PacketRing>| ring.bytes();
+            let bytes = self.parts.board.with(camera.number, |facts| facts.packets.as_ref().map(held));
+            camera.metrics.clip_memory(bytes.unwrap_or(0));
         }
         let mut number = 0;
-        while let Some(recording) = self.recordings.get_mut(number) {
-            let camera = recording.camera;
-            let ring = self.parts.board.with(camera, |facts| facts.packets.clone());
+        while let Some((camera, recording)) = self.recordings.get_mut(number) {
+            let ring = self.parts.board.with(camera.number, |facts| facts.packets.clone());
             let followed = ring.map_or(Ok(()), |ring| recording.follow(&ring));
             let pulled = followed.and_then(|()| recording.pull());
             let done = recording.is_done(now);
             if let Err(error) = pulled {
-                self.recordings.swap_remove(number);
-                self.give_up(camera, ClipResult::Failed, &unkept(&error));
+                let (camera, _) = self.recordings.swap_remove(number);
+                give_up(&camera, ClipResult::Failed, &unkept(&error));
             } else if done {
-                let recording = self.recordings.swap_remove(number);
-                self.cut(recording);
+                let (camera, recording) = self.recordings.swap_remove(number);
+                self.cut(camera, recording);
             } else {
                 number += 1;
             }
         }
     }
 
-    fn cut(&mut self, recording: Recording) {
-        let camera = recording.camera;
+    fn cut(&self, camera: Arc<ClipCamera>, recording: Recording) {
         let Some(cut) = recording.cut() else {
             let problem = "no key frame came in its time (have the camera send one every second or two)";
-            return self.give_up(camera, ClipResult::Impossible, problem);
+            return give_up(&camera, ClipResult::Impossible, problem);
         };
-        self.troubled[camera] = false;
-        if self.cuts.try_send(cut).is_err() {
-            self.parts.cameras[camera].metrics.clip(ClipResult::Dropped);
+        camera.troubled.store(false, Ordering::Relaxed);
+        if let Err(error) = self.cuts.try_send((camera, cut)) {
+            error.into_inner().0.metrics.clip(ClipResult::Dropped);
         }
     }
+}
 
-    fn give_up(&mut self, camera: usize, result: ClipResult, problem: &str) {
-        let of = &self.parts.cameras[camera];
-        of.metrics.clip(result);
-        if !std::mem::replace(&mut self.troubled[camera], true) {
-            tracing::warn!(camera = %of.name, "no clips of events: {problem}");
-        }
+fn give_up(camera: &ClipCamera, result: ClipResult, problem: &str) {
+    camera.metrics.clip(result);
+    if !camera.troubled.swap(true, Ordering::Relaxed) {
+        tracing::warn!(camera = %camera.name, "no clips of events: {problem}");
     }
 }
 
@@ -226,8 +230,7 @@ impl Cutter {
     /// Works until the recorder has ended.
     pub fn run(self) {
         let mut stopping = None;
-        for cut in &self.cuts {
-            let camera = &self.parts.cameras[cut.camera];
+        for (camera, cut) in &self.cuts {
             let now = self.parts.clock.monotonic();
             if self.parts.stop.requested() && now.saturating_sub(*stopping.get_or_insert(now)) > LAST_WORDS {
                 camera.metrics.clip(ClipResult::Dropped);

@@ -7,12 +7,14 @@
 //! belongs to is there.
 
 use super::board::{Board, Watch};
+use super::change::Told;
 use super::clips::ClipDesk;
 use super::drawing::Drawing;
 use super::fusing::Fusing;
 use super::keeper::KeeperTold;
 use super::lane::{Received, receive, receive_waiting};
 use super::life::Life;
+use super::numbered::Numbered;
 use super::pulse::Pulse;
 use super::sameness::Sameness;
 use super::scoring::{Arming, Scored};
@@ -90,9 +92,9 @@ impl Memory {
 /// The stage itself.
 pub struct Desk {
     /// Of each detector.
-    pub seats: Vec<Seat>,
+    pub seats: Numbered<Seat>,
     /// Of each feed.
-    pub memories: Vec<Memory>,
+    pub memories: Numbered<Memory>,
     pub fusings: Vec<Fusing>,
     pub store: Arc<Store>,
     pub bus: Arc<Bus>,
@@ -131,15 +133,16 @@ struct Finding<'a> {
 
 impl Desk {
     /// Works until the lane closes, then ends what is open.
-    pub fn run(mut self, lane: &Receiver<Scored>) {
+    pub fn run(mut self, lane: &Receiver<Told>) {
         let mut written = self.clock.monotonic();
         loop {
             self.pulse.beat();
             match if self.drawings.is_empty() { receive(lane) } else { receive_waiting(lane) } {
-                Received::Message(scored) => {
-                    self.take(scored);
+                Received::Message(Told::Scored(scored)) => {
+                    self.take(*scored);
                     self.draw_what_is_due();
                 }
+                Received::Message(Told::Change(change)) => self.change(*change),
                 Received::Nothing => {
                     let drawing = self.drawings.pop_front();
                     drawing.map(|drawing| self.draw(drawing));
@@ -154,12 +157,7 @@ impl Desk {
                 written = now;
             }
         }
-        for detector in 0..self.seats.len() {
-            if let Some(report) = self.seats[detector].tracker.as_mut().and_then(Tracker::finish) {
-                self.publish(detector, report, None);
-            }
-            self.draw_for(detector);
-        }
+        self.seats.numbers().into_iter().for_each(|detector| self.end(detector));
         self.write_timeline();
     }
 
@@ -168,8 +166,8 @@ impl Desk {
         let began = Instant::now();
         self.look_at_the_clock(&segment);
         let seen = features.map(|features| Arc::new(Evidence { segment: segment.clone(), features }));
-        for (place, score) in scores.into_iter().enumerate() {
-            let detector = self.memories[feed].detectors[place];
+        let Some(memory) = self.memories.get(feed) else { return };
+        for (detector, score) in memory.detectors.clone().into_iter().zip(scores) {
             self.board.of(detector, |watch| watch.segments += 1);
             match (&seen, score) {
                 (Err(error), _) => self.trouble(detector, SkipReason::Model, error.to_string()),
@@ -407,7 +405,7 @@ impl Desk {
 
     /// Store first, then the wire; a new alert's picture after both, an update's before. `seen`: the
     /// segment that the report is of, if any, and what its verdict rests on.
-    fn publish(&mut self, detector: usize, report: Report, seen: Option<(&Segment, &Witness)>) {
+    pub(super) fn publish(&mut self, detector: usize, report: Report, seen: Option<(&Segment, &Witness)>) {
         self.clips.hear(self.seats[detector].camera, &report);
         // An event is told in its order.
         let drawn = self.draw_for(detector);
@@ -525,7 +523,7 @@ impl Desk {
         }
     }
 
-    fn write_timeline(&mut self) {
+    pub(super) fn write_timeline(&mut self) {
         if self.timeline.is_empty() {
             return;
         }
@@ -537,8 +535,8 @@ impl Desk {
 
     /// Events of cameras that have gone silent end by the clock.
     fn let_time_pass(&mut self, now: Duration) {
-        self.metrics.unhealthy(self.seats.iter().filter(|seat| seat.troubled).count());
-        for detector in 0..self.seats.len() {
+        self.metrics.unhealthy(self.seats.values().filter(|seat| seat.troubled).count());
+        for detector in self.seats.numbers() {
             if let Some(report) = self.seats[detector].tracker.as_mut().and_then(|tracker| tracker.tick(now))
             {
                 self.publish(detector, report, None);

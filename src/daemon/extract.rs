@@ -1,11 +1,14 @@
 //! The extractor workers: each owns single-thread ONNX sessions and serves the feeds in turn.
 
+use super::change::Featured;
 use super::lane::{LaneSender, SegmentLane};
+use super::numbered::Numbered;
 use super::pulse::Pulse;
 use crate::features::{Extractor, Features};
 use crate::infer::InferError;
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Queue, Stage};
+use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
 
 /// What an extractor made of one segment.
@@ -16,32 +19,48 @@ pub struct Extracted {
     pub features: Result<Features, InferError>,
 }
 
-/// Runs until the lane is told to stop and empty. `extractors[which[feed]]` serves a feed.
+/// Sessions that a worker is to have, and those that nobody needs any more, by the extractor's number. Told before the
+/// first segment that needs them is pushed, so that the worker who takes that finds them.
+pub struct Equipment {
+    pub bring: Vec<(usize, Box<dyn Extractor>)>,
+    pub drop: Vec<usize>,
+}
+
+/// Runs until the lane is told to stop and empty.
 pub fn work(
     lane: &SegmentLane,
-    extractors: &mut [Box<dyn Extractor>],
-    which: &[usize],
-    next: &LaneSender<Extracted>,
+    equipment: &Receiver<Equipment>,
+    next: &LaneSender<Featured>,
     metrics: &Metrics,
     pulse: &Pulse,
     finished: &dyn Fn() -> bool,
 ) {
     let waiting = metrics.queue(Queue::Segments);
+    let mut extractors: Numbered<Box<dyn Extractor>> = Numbered::default();
     loop {
         pulse.beat();
-        let Some((feed, segment)) = lane.take(Duration::from_millis(200)) else {
+        let taken = lane.take(Duration::from_millis(200));
+        for Equipment { bring, drop } in equipment.try_iter() {
+            drop.into_iter().for_each(|number| std::mem::drop(extractors.remove(number)));
+            extractors.extend(bring);
+        }
+        let Some((feed, segment)) = taken else {
             if finished() {
                 return;
             }
             continue;
         };
-        let began = Instant::now();
-        pulse.beat_until(crate::features::DEADLINE);
-        let features = extractors[which[feed]].extract(&[&segment]).map(|mut batch| batch.remove(0));
-        metrics.stage(Stage::Extract, began.elapsed());
         waiting.depth(lane.depth());
-        let alive = next.send(Extracted { feed, segment, features }, &|| pulse.beat());
-        lane.done(feed);
+        // Of a camera that has gone there may be none: nobody waits for its features.
+        let alive = extractors.get_mut(feed.extractor()).is_none_or(|extractor| {
+            let began = Instant::now();
+            pulse.beat_until(crate::features::DEADLINE);
+            let features = extractor.extract(&[&segment]).map(|mut batch| batch.remove(0));
+            metrics.stage(Stage::Extract, began.elapsed());
+            let extracted = Extracted { feed: feed.feed(), segment, features };
+            next.send(Featured::Segment(Box::new(extracted)), &|| pulse.beat())
+        });
+        feed.done();
         if !alive {
             return;
         }

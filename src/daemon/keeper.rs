@@ -6,8 +6,8 @@ use crate::api::Bus;
 use crate::base::Clock;
 use crate::store::{Limits, Store};
 use crate::telemetry::{Delivery, Metrics};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The store, and the room on its disk, are looked at this often.
@@ -25,18 +25,28 @@ pub struct Keeper {
     pub bus: Arc<Bus>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
-    pub limits: Limits,
     pub pulse: Pulse,
     pub told: Arc<KeeperTold>,
 }
 
 /// What others tell the keeper.
-#[derive(Default)]
 pub struct KeeperTold {
+    /// What is kept.
+    pub limits: Mutex<Limits>,
     /// By a wall clock that may be wrong nothing is too old.
     pub suspect: AtomicBool,
     /// Nothing more will have to be written.
     pub over: AtomicBool,
+}
+
+impl KeeperTold {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits: Mutex::new(limits), suspect: AtomicBool::default(), over: AtomicBool::default() }
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().expect("nothing panics while it is held")
+    }
 }
 
 impl Keeper {
@@ -66,7 +76,7 @@ impl Keeper {
                     return;
                 }
             } else {
-                let pressed = self.store.free_bytes().is_some_and(|free| free < self.limits.min_free);
+                let pressed = self.store.free_bytes().is_some_and(|free| free < self.told.limits().min_free);
                 let every = if pressed { RETAIN_PRESSED } else { RETAIN_EVERY };
                 if retained.is_none_or(|before| now.saturating_sub(before) >= every) {
                     self.retain();
@@ -107,9 +117,10 @@ impl Keeper {
     }
 
     fn retain(&self) {
+        let limits = self.told.limits();
         let limits = match self.told.suspect.load(Ordering::Relaxed) {
-            true => Limits { keep: Duration::MAX, keep_reviewed: Duration::MAX, ..self.limits },
-            false => self.limits,
+            true => Limits { keep: Duration::MAX, keep_reviewed: Duration::MAX, ..limits },
+            false => limits,
         };
         match self.store.retain(&limits) {
             Ok((removed, kept)) => {

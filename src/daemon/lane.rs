@@ -2,9 +2,12 @@
 
 use crate::segment::Segment;
 use crate::telemetry::{Metrics, Queue as Label, QueueMetrics};
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded, unbounded,
+};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Segments that may wait for one feed. Older ones are worthless by the time they would be reached.
@@ -16,9 +19,27 @@ pub const SEGMENTS_WAITING: usize = 4;
 /// Each feed has a short queue of its own, and one token in the shared channel while that queue holds
 /// anything. A worker that takes a token serves one segment and hands the token back: feeds are served in
 /// turn, and the segments of one feed are never in two workers at once, so they stay in order.
+///
+/// The token is the queue itself: a feed that has gone lives on until the last of its segments is served.
 pub struct SegmentLane {
-    queues: Vec<(Mutex<Queue>, Condvar)>,
-    tokens: (Sender<usize>, Receiver<usize>),
+    /// One token a feed at most.
+    tokens: (Sender<FeedLane>, Receiver<FeedLane>),
+    /// Segments waiting, all feeds together.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The lane of one feed.
+#[derive(Clone)]
+pub struct FeedLane(Arc<FeedQueue>);
+
+struct FeedQueue {
+    feed: usize,
+    extractor: usize,
+    queue: Mutex<Queue>,
+    /// There is room, or nothing is left.
+    served: Condvar,
+    tokens: Sender<FeedLane>,
+    all_waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -28,64 +49,98 @@ struct Queue {
     scheduled: bool,
 }
 
+impl Default for SegmentLane {
+    fn default() -> Self {
+        Self { tokens: unbounded(), waiting: Arc::default() }
+    }
+}
+
 impl SegmentLane {
-    pub fn new(feeds: usize) -> Self {
-        Self { queues: (0..feeds).map(|_| Default::default()).collect(), tokens: bounded(feeds.max(1)) }
+    /// The lane of a feed, whose segments are for this extractor.
+    pub fn feed(&self, feed: usize, extractor: usize) -> FeedLane {
+        FeedLane(Arc::new(FeedQueue {
+            feed,
+            extractor,
+            queue: Mutex::default(),
+            served: Condvar::new(),
+            tokens: self.tokens.0.clone(),
+            all_waiting: self.waiting.clone(),
+        }))
     }
 
-    /// Appends a feed's segment; gives back the one that had to go for it.
-    pub fn push(&self, feed: usize, segment: Segment) -> Option<Segment> {
-        let mut queue = self.lock(feed);
+    /// Waits for the next feed in turn. The caller gives its token back with [`FeedLane::done`].
+    pub fn take(&self, timeout: Duration) -> Option<(FeedLane, Segment)> {
+        let lane = self.tokens.1.recv_timeout(timeout).ok()?;
+        let segment = lane.lock().waiting.pop_front().expect("a token means that a segment waits");
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        lane.0.served.notify_all();
+        Some((lane, segment))
+    }
+
+    /// Segments waiting, all feeds together.
+    pub fn depth(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl FeedLane {
+    pub fn feed(&self) -> usize {
+        self.0.feed
+    }
+
+    pub fn extractor(&self) -> usize {
+        self.0.extractor
+    }
+
+    /// Appends a segment; gives back the one that had to go for it.
+    pub fn push(&self, segment: Segment) -> Option<Segment> {
+        let mut queue = self.lock();
         let dropped = if queue.waiting.len() == SEGMENTS_WAITING { queue.waiting.pop_front() } else { None };
         queue.waiting.push_back(segment);
+        if dropped.is_none() {
+            self.0.all_waiting.fetch_add(1, Ordering::Relaxed);
+        }
         if !queue.scheduled {
             queue.scheduled = true;
-            self.hand_in(feed);
+            self.hand_in();
         }
         dropped
     }
 
     /// Waits up to `timeout` for room for a further segment of a recording; false when there is none yet.
-    pub fn wait_for_room(&self, feed: usize, timeout: Duration) -> bool {
-        let full = |queue: &mut Queue| queue.waiting.len() == SEGMENTS_WAITING;
-        let queue = self.lock(feed);
-        let (mut queue, _) = self.queues[feed]
-            .1
-            .wait_timeout_while(queue, timeout, full)
-            .expect("nothing panics while it is held");
-        !full(&mut queue)
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        self.wait_while(timeout, |queue| queue.waiting.len() == SEGMENTS_WAITING)
     }
 
-    /// Waits for the next feed in turn. The caller gives its token back with [`SegmentLane::done`].
-    pub fn take(&self, timeout: Duration) -> Option<(usize, Segment)> {
-        let feed = self.tokens.1.recv_timeout(timeout).ok()?;
-        let segment = self.lock(feed).waiting.pop_front();
-        self.queues[feed].1.notify_one();
-        Some((feed, segment.expect("a token means that a segment waits")))
+    /// Waits up to `timeout` until all that was pushed has been passed on; false when it has not been.
+    pub fn wait_until_served(&self, timeout: Duration) -> bool {
+        self.wait_while(timeout, |queue| queue.scheduled)
+    }
+
+    fn wait_while(&self, timeout: Duration, busy: impl Fn(&mut Queue) -> bool) -> bool {
+        let waited = self.0.served.wait_timeout_while(self.lock(), timeout, |queue| busy(queue));
+        let (mut queue, _) = waited.expect("nothing panics while a queue is held");
+        !busy(&mut queue)
     }
 
     /// The segment taken has been passed on: the feed's next one may be taken.
-    pub fn done(&self, feed: usize) {
-        let mut queue = self.lock(feed);
+    pub fn done(&self) {
+        let mut queue = self.lock();
         if queue.waiting.is_empty() {
             queue.scheduled = false;
+            self.0.served.notify_all();
         } else {
-            self.hand_in(feed);
+            self.hand_in();
         }
     }
 
-    /// Segments waiting, all feeds together.
-    pub fn depth(&self) -> usize {
-        (0..self.queues.len()).map(|feed| self.lock(feed).waiting.len()).sum()
+    fn hand_in(&self) {
+        // Fails only where no worker is left to serve it.
+        let _ = self.0.tokens.try_send(self.clone());
     }
 
-    fn hand_in(&self, feed: usize) {
-        // One token a feed and as many places as feeds: there is always room.
-        self.tokens.0.try_send(feed).expect("each feed has one token and one place for it");
-    }
-
-    fn lock(&self, feed: usize) -> std::sync::MutexGuard<'_, Queue> {
-        self.queues[feed].0.lock().expect("nothing panics while a queue is held")
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.0.queue.lock().expect("nothing panics while a queue is held")
     }
 }
 
@@ -177,31 +232,34 @@ mod tests {
     }
 
     fn taken(lane: &SegmentLane) -> Option<(usize, u64)> {
-        lane.take(Duration::ZERO).map(|(feed, segment)| (feed, segment.index))
+        lane.take(Duration::ZERO).map(|(lane, segment)| (lane.feed(), segment.index))
     }
 
     #[test]
     fn a_full_queue_drops_its_oldest_segment_and_says_which() {
-        let lane = SegmentLane::new(2);
+        let lane = SegmentLane::default();
+        let (gate, yard) = (lane.feed(0, 0), lane.feed(1, 0));
         for index in 0..4 {
-            assert!(lane.push(0, segment(index)).is_none());
+            assert!(gate.push(segment(index)).is_none());
         }
-        assert_eq!(lane.push(0, segment(4)).map(|s| s.index), Some(0));
-        assert!(lane.push(1, segment(9)).is_none(), "another feed's queue is its own");
+        assert_eq!(gate.push(segment(4)).map(|s| s.index), Some(0));
+        assert!(yard.push(segment(9)).is_none(), "another feed's queue is its own");
         assert_eq!(lane.depth(), 5);
         assert_eq!(taken(&lane), Some((0, 1)));
+        assert_eq!(lane.depth(), 4);
     }
 
     #[test]
     fn a_recording_waits_for_room() {
-        let lane = SegmentLane::new(1);
+        let lane = SegmentLane::default();
+        let feed = lane.feed(0, 0);
         for index in 0..SEGMENTS_WAITING as u64 {
-            assert!(lane.wait_for_room(0, Duration::ZERO));
-            lane.push(0, segment(index));
+            assert!(feed.wait_for_room(Duration::ZERO));
+            feed.push(segment(index));
         }
-        assert!(!lane.wait_for_room(0, Duration::ZERO));
+        assert!(!feed.wait_for_room(Duration::ZERO));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| lane.wait_for_room(0, Duration::from_secs(10)));
+            let waiting = scope.spawn(|| feed.wait_for_room(Duration::from_secs(10)));
             assert_eq!(taken(&lane), Some((0, 0)));
             assert!(waiting.join().expect("no panic"));
         });
@@ -209,19 +267,42 @@ mod tests {
 
     #[test]
     fn feeds_take_turns_and_one_feed_is_with_one_worker_only() {
-        let lane = SegmentLane::new(2);
-        lane.push(0, segment(0));
-        lane.push(0, segment(1));
-        lane.push(1, segment(0));
+        let lane = SegmentLane::default();
+        let (gate, yard) = (lane.feed(0, 0), lane.feed(1, 0));
+        gate.push(segment(0));
+        gate.push(segment(1));
+        yard.push(segment(0));
         assert_eq!(taken(&lane), Some((0, 0)));
         assert_eq!(taken(&lane), Some((1, 0)));
         assert_eq!(taken(&lane), None, "feed 0 waits for its first segment to be done");
-        lane.done(0);
-        lane.done(1);
+        gate.done();
+        yard.done();
         assert_eq!(taken(&lane), Some((0, 1)));
-        lane.done(0);
+        gate.done();
         assert_eq!(taken(&lane), None);
-        lane.push(1, segment(1));
+        yard.push(segment(1));
         assert_eq!(taken(&lane), Some((1, 1)));
+    }
+
+    #[test]
+    fn a_feed_that_goes_is_served_to_its_end_and_in_order() {
+        let lane = SegmentLane::default();
+        let (gone, stays) = (lane.feed(0, 0), lane.feed(1, 0));
+        (0..3).for_each(|index| drop(gone.push(segment(index))));
+        stays.push(segment(7));
+        assert!(!gone.wait_until_served(Duration::ZERO));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| gone.wait_until_served(Duration::from_secs(10)));
+            let mut served = vec![];
+            while let Some((of, segment)) = lane.take(Duration::from_millis(50)) {
+                served.push((of.feed(), segment.index));
+                assert!(of.feed() == 1 || !waiting.is_finished(), "{served:?} is not all");
+                of.done();
+            }
+            assert_eq!(served, [(0, 0), (1, 7), (0, 1), (0, 2)]);
+            assert!(waiting.join().expect("no panic"));
+        });
+        assert_eq!(Arc::strong_count(&gone.0), 1, "nothing else holds it now");
+        assert_eq!(lane.depth(), 0);
     }
 }

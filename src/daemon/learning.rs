@@ -4,6 +4,7 @@
 //! and nothing that happens in it can take the watching down.
 
 use super::board::Board;
+use super::numbered::Numbered;
 use super::pulse::Pulse;
 use super::scoring::{Arm, Armed};
 use super::stop::Stop;
@@ -14,16 +15,16 @@ use crate::base::{CameraName, Clock, DetectorName, Timestamp};
 use crate::config::{Learning, Method};
 use crate::infer::Manifest;
 use crate::score::{OnnxScorer, Scorer};
-use crate::telemetry::Metrics;
+use crate::telemetry::DetectorMetrics;
 use crate::threshold::Threshold;
 use crate::train::Regions;
-use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Niceness of the learning process: watching comes first.
@@ -52,15 +53,41 @@ pub struct Pupil {
     pub masked: Vec<usize>,
 }
 
+/// Who learns. One that is taken off while it learns is not waited for: its process ends.
+#[derive(Default)]
+pub struct Pupils(Mutex<Numbered<Listed>>);
+
+/// A pupil among others.
+struct Listed {
+    pupil: Arc<Pupil>,
+    metrics: DetectorMetrics,
+    /// When it came, or learned last.
+    since: Duration,
+}
+
+impl Pupils {
+    /// `now` is monotonic.
+    pub fn join(&self, detector: usize, pupil: Pupil, metrics: DetectorMetrics, now: Duration) {
+        self.list().insert(detector, Listed { pupil: Arc::new(pupil), metrics, since: now });
+    }
+
+    pub fn leave(&self, detector: usize) {
+        self.list().remove(detector);
+    }
+
+    fn list(&self) -> MutexGuard<'_, Numbered<Listed>> {
+        self.0.lock().expect("nothing panics while the list is held")
+    }
+}
+
 /// The supervisor of all learning.
 pub struct Supervisor {
-    pub pupils: Vec<Pupil>,
+    pub pupils: Arc<Pupils>,
     /// Detectors to learn: from the desk (enough seen) and from the API (asked).
     pub asked: Receiver<usize>,
     pub arms: Sender<Arm>,
     pub board: Arc<Board>,
     pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
     pub pulse: Pulse,
     pub stop: Stop,
     /// ONNX Runtime's library, for the learning process.
@@ -76,65 +103,47 @@ struct Line {
 }
 
 impl Supervisor {
-    /// Loads the models that there are. Detectors without one learn when enough was seen.
-    ///
-    /// # Errors
-    /// When a model file that the configuration names cannot be used.
-    pub fn arm_at_start(&self) -> anyhow::Result<()> {
-        let mut tried = std::collections::BTreeSet::new();
-        for (detector, pupil) in self.pupils.iter().enumerate() {
-            if pupil.in_place.is_none() && tried.insert(&pupil.model) {
-                let of = || format!("detector {} of camera {}", pupil.detector, pupil.camera);
-                try_model(&pupil.model).with_context(of)?;
-            }
-            if pupil.in_place.is_some() && !pupil.model.exists() {
-                self.publish(detector);
-                continue;
-            }
-            match load(&pupil.model, pupil) {
-                Ok(armed) => self.arm(detector, armed, modified(&pupil.model)),
-                Err(problem) if pupil.in_place.is_some() => {
-                    tracing::warn!(camera = %pupil.camera, detector = %pupil.detector, "learning anew: {problem}");
-                    self.publish(detector);
-                }
-                Err(problem) => {
-                    anyhow::bail!("detector {} of camera {}: {problem}", pupil.detector, pupil.camera)
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Learns whatever is asked, one detector after the other, until the stop.
     pub fn run(&self) {
-        let mut learned_at: Vec<Duration> = self.pupils.iter().map(|_| self.clock.monotonic()).collect();
         while !self.stop.requested() {
             self.pulse.beat();
             let detector = match self.asked.recv_timeout(Duration::from_millis(500)) {
                 Ok(detector) => detector,
-                Err(RecvTimeoutError::Timeout) => match self.due(&learned_at) {
+                Err(RecvTimeoutError::Timeout) => match self.due() {
                     Some(detector) => detector,
                     None => continue,
                 },
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.learn(detector);
-            learned_at[detector] = self.clock.monotonic();
+            // It may have gone since it was asked for.
+            let Some(pupil) = self.pupils.list().get(detector).map(|listed| listed.pupil.clone()) else {
+                continue;
+            };
+            self.learn(detector, &pupil);
+            if let Some(listed) = self.pupils.list().get_mut(detector) {
+                listed.since = self.clock.monotonic();
+            }
         }
     }
 
     /// A detector whose model is old enough to be learned again.
-    fn due(&self, learned_at: &[Duration]) -> Option<usize> {
+    fn due(&self) -> Option<usize> {
         let now = self.clock.monotonic();
-        (0..self.pupils.len()).find(|detector| {
-            let old = |every: Duration| now.saturating_sub(learned_at[*detector]) >= every;
-            self.pupils[*detector].learning.again_every.is_some_and(old)
+        let pupils = self.pupils.list();
+        let due = |(detector, listed): &(usize, &Listed)| {
+            let old = |every: Duration| now.saturating_sub(listed.since) >= every;
+            listed.pupil.learning.again_every.is_some_and(old)
                 && self.board.of(*detector, |watch| watch.learning.state == LearningState::Armed)
-        })
+        };
+        pupils.iter().find(due).map(|(detector, _)| detector)
     }
 
-    fn learn(&self, detector: usize) {
-        let pupil = &self.pupils[detector];
+    /// The detector has gone.
+    fn gone(&self, detector: usize) -> bool {
+        self.pupils.list().get(detector).is_none()
+    }
+
+    fn learn(&self, detector: usize, pupil: &Pupil) {
         let Some(method) = pupil.in_place else { return };
         self.board.of(detector, |watch| {
             watch.queue_learning();
@@ -145,6 +154,9 @@ impl Supervisor {
         let began = self.clock.monotonic();
         let outcome = self.train(detector, pupil, method).and_then(|candidate| {
             let armed = load(&candidate, pupil)?;
+            if self.gone(detector) {
+                return Err("the camera has gone".into());
+            }
             std::fs::rename(&candidate, &pupil.model)
                 .map_err(|error| format!("cannot put the new model at {}: {error}", pupil.model.display()))?;
             Ok(armed)
@@ -159,7 +171,7 @@ impl Supervisor {
                 );
                 self.arm(detector, armed, self.clock.now());
             }
-            Err(_) if self.stop.requested() => {}
+            Err(_) if self.stop.requested() || self.gone(detector) => {}
             Err(problem) => {
                 tracing::warn!(camera = %pupil.camera, detector = %pupil.detector, "learning failed: {problem}");
                 self.board.of(detector, |watch| {
@@ -242,7 +254,7 @@ impl Supervisor {
         let mut failed = None;
         loop {
             self.pulse.beat();
-            if self.stop.requested() {
+            if self.stop.requested() || self.gone(detector) {
                 return Err("stopped".into());
             }
             let line = match lines.recv_timeout(Duration::from_millis(500)) {
@@ -269,15 +281,7 @@ impl Supervisor {
     }
 
     fn arm(&self, detector: usize, armed: Armed, learned_at: Timestamp) {
-        self.board.of(detector, |watch| {
-            watch.threshold = Some(armed.threshold);
-            watch.problem = None;
-            watch.learning.state = LearningState::Armed;
-            watch.learning.progress = 1.0;
-            watch.learning.step = "watching".into();
-            watch.learning.model_sha256 = Some(armed.model.sha256.clone());
-            watch.learning.learned_at = Some(learned_at);
-        });
+        self.board.of(detector, |watch| watch.arm(&armed, learned_at));
         self.publish(detector);
         // The lane has room for every detector; a scoring stage that is gone means the daemon stops.
         let _ = self.arms.send(Arm { detector, armed });
@@ -285,9 +289,40 @@ impl Supervisor {
 
     fn publish(&self, detector: usize) {
         let state = self.board.of(detector, |watch| watch.learning.state);
-        let (camera, name) = self.board.named(detector);
-        self.metrics.detector(camera, name).learning(state.into());
+        if let Some(listed) = self.pupils.list().get(detector) {
+            listed.metrics.learning(state.into());
+        }
     }
+}
+
+/// The model that a detector has already, and when it was made; `None`: it is to learn one.
+///
+/// # Errors
+/// When a model file that the configuration names cannot be used. `tried`: those that have been tried already.
+pub fn on_disk(pupil: &Pupil, tried: &mut BTreeSet<PathBuf>) -> Result<Option<(Armed, Timestamp)>, String> {
+    if pupil.in_place.is_none() && tried.insert(pupil.model.clone()) {
+        try_model(&pupil.model).map_err(|error| error.to_string())?;
+    }
+    if pupil.in_place.is_some() && !pupil.model.exists() {
+        return Ok(None);
+    }
+    match load(&pupil.model, pupil) {
+        Ok(armed) => Ok(Some((armed, modified(&pupil.model)))),
+        Err(problem) if pupil.in_place.is_some() => {
+            tracing::warn!(camera = %pupil.camera, detector = %pupil.detector, "learning anew: {problem}");
+            Ok(None)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The model of a detector that learns in place, where there is another one than that of `made`: it may have been learned
+/// while a change was prepared.
+pub fn newer(pupil: &Pupil, made: Option<Timestamp>) -> Option<(Armed, Timestamp)> {
+    let now = pupil.model.exists().then(|| modified(&pupil.model));
+    let newer = pupil.in_place.is_some() && now.is_some() && now != made;
+    // One that does not fit has been told of, and is learned anew.
+    if newer { on_disk(pupil, &mut BTreeSet::new()).ok().flatten() } else { None }
 }
 
 /// Loads a detector's scorer and refuses one that was learned from other features, or in another way than the one

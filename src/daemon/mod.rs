@@ -13,19 +13,25 @@
 
 mod board;
 mod camera;
+mod change;
 mod clips;
 mod decide;
 mod drawing;
 mod extract;
+mod facts;
 mod fusing;
+mod joining;
 mod keeper;
 mod labels;
 mod lane;
 mod learning;
 mod life;
+mod numbered;
 mod plan;
 mod pulse;
 mod recording;
+mod reload;
+mod roster;
 mod sameness;
 mod scoring;
 mod setup;
@@ -35,6 +41,7 @@ mod telling;
 mod trial;
 mod why;
 
+pub use reload::{Again, Load};
 pub use stop::Stop;
 pub use trial::{try_model, try_model_within};
 
@@ -43,16 +50,15 @@ use crate::alert::Change;
 use crate::api::Cameras as _;
 use crate::base::{Clock, SystemClock};
 use crate::config::{self, Config};
-use crate::frame::PacketKeep;
-use crate::segment::{MediaClock, PictureWatch};
 use crate::sink::Posts;
 use crate::store::{Limits, Store};
 use crate::telemetry::{Metrics, Queue};
-use crate::{api, frame, sink};
+use crate::{api, infer, sink};
 use anyhow::{Context, Result};
-use board::{Board, Listed};
-use crossbeam_channel::bounded;
-use plan::Plan;
+use board::Board;
+use crossbeam_channel::{bounded, unbounded};
+use reload::Reloader;
+use roster::{Roster, Stages};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -61,9 +67,8 @@ use std::time::Duration;
 /// Room in the lanes between the stages. A few segments a camera: more would only hide that the machine is
 /// too slow.
 const LANE: usize = 64;
-/// Compressed video reaches back so much further than a clip wants before an event: when one is announced, its first
-/// segments have gone by.
-const CATCH_UP: Duration = Duration::from_secs(30);
+/// Detectors that may wait to be learned: more than there are.
+const ASKED: usize = 4096;
 /// A clean stop takes no longer than this.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How learning gets on is logged this often.
@@ -73,11 +78,21 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A client that does not read its event stream for this long is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the daemon until `stop`; `started` hears the address once everything is up.
+/// What the outside may ask of a daemon that runs.
+pub struct Asked {
+    pub stop: Stop,
+    /// The configuration is to be read again ...
+    pub again: Again,
+    /// ... from where it is.
+    pub load: Load,
+}
+
+/// Runs the daemon until it is asked to stop; `started` hears the address once everything is up.
 ///
 /// # Errors
 /// When it cannot start: no ONNX Runtime, a bad model file, no store, no address.
-pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+pub fn run(config: &Config, ways: Asked, started: impl FnOnce(std::net::SocketAddr)) -> Result<()> {
+    let Asked { stop, again, load } = ways;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let metrics = Arc::new(Metrics::new());
     let store = Arc::new(Store::open(&config.store.dir, clock.clone())?);
@@ -85,84 +100,48 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     for event in store.close_open_events(over)? {
         tracing::info!(camera = %event.camera, event = %event.id, "closed an event that the last run left open");
     }
-    let plan = Plan::of(config)?;
-    let (ask, asked) = bounded(plan.detectors() * 2 + 1);
-    let mut sources = vec![];
-    for camera in &config.cameras {
-        let source = frame::open_source(&camera.source, &config.runtime.pipelines, clock.clone());
-        let mut source = source.with_context(|| format!("camera {}", camera.name))?;
-        if let Some(clips) = camera.clips {
-            source.keep_packets(PacketKeep { bytes: clips.memory, span: clips.before + CATCH_UP });
-        }
-        sources.push(source);
-    }
-    let mut listed = vec![];
-    for (camera, source) in config.cameras.iter().zip(&sources) {
-        listed.push(Listed {
-            name: camera.name.clone(),
-            source: source.describe(),
-            schedule: camera.schedule.clone().map(|schedule| (schedule, config.runtime.timezone.clone())),
-            detect: store.detect(&camera.name)?.unwrap_or(camera.detect),
-            places: Arc::new(camera.into()),
-        });
-    }
-    let board = Board::new(listed, setup::posts(&plan), clock.clone(), ask.clone());
-    let board = Arc::new(board);
+    infer::init(&config.runtime.onnxruntime)?;
+    let (ask, asked) = bounded(ASKED);
+    let board = Arc::new(Board::new(clock.clone(), ask.clone()));
     let bus = Arc::new(api::Bus::new(clock.clone()));
     let pulses = pulse::Pulses::new(clock.clone());
 
-    let posts = Arc::new(Posts::start(
-        &config.sinks,
-        &sink::Parts {
-            store: store.clone(),
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            cameras: board.clone(),
-        },
-    )?);
     // Downstream first, so that no stage ever speaks to nobody.
     let (to_desk, at_desk) = lane::lane(Queue::Scores, LANE, &metrics);
     let (to_scoring, at_scoring) = lane::lane(Queue::Features, LANE, &metrics);
-    let (to_arms, arms) = bounded(plan.detectors() * 2 + 1);
-    let segments = Arc::new(lane::SegmentLane::new(plan.feeds.len()));
+    let (to_arms, arms) = bounded(ASKED);
+    let segments = Arc::new(lane::SegmentLane::default());
     let sources_done = Arc::new(AtomicBool::new(false));
-
-    let memories = setup::memories(&plan, &store)?;
-    let supervisor = learning::Supervisor {
-        pupils: setup::pupils(&plan, &store),
-        asked,
-        arms: to_arms,
-        board: board.clone(),
-        clock: clock.clone(),
-        metrics: metrics.clone(),
-        pulse: pulses.stage("learning"),
-        stop: stop.clone(),
-        library: config.runtime.onnxruntime.clone(),
-    };
-    supervisor.arm_at_start()?;
-    let keeper_told = Arc::new(keeper::KeeperTold::default());
+    let keeper_told = Arc::new(keeper::KeeperTold::new(limits(&config.store)));
     let keeper = keeper::Keeper {
         store: store.clone(),
         bus: bus.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
-        limits: Limits {
-            keep: config.store.keep,
-            keep_reviewed: config.store.keep_reviewed,
-            max_size: config.store.max_size,
-            min_free: config.store.min_free,
-        },
         pulse: pulses.stage("keeper"),
         told: keeper_told.clone(),
     };
     let keeper = spawn("keeper", move || keeper.run())?;
-    let clip_cameras = config.cameras.iter().map(|camera| clips::ClipCamera {
-        name: camera.name.clone(),
-        limits: camera.clips,
-        metrics: metrics.camera(&camera.name),
+    let (pupils, clips, holds) =
+        <(Arc<learning::Pupils>, clips::ClipCameras, Arc<telling::Holds>)>::default();
+    let (equip, equipment): (Vec<_>, Vec<_>) = (0..config.runtime.workers).map(|_| unbounded()).unzip();
+    let mut roster = Roster::new(Stages {
+        store: store.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        board: board.clone(),
+        bus: bus.clone(),
+        segments: segments.clone(),
+        workers: equip,
+        to_scoring: to_scoring.clone(),
+        pupils: pupils.clone(),
+        clips: clips.clone(),
+        holds: holds.clone(),
     });
+    let first = roster.prepare(config).map_err(|failure| failure.error)?;
+
     let clip_parts = clips::ClipParts {
-        cameras: Arc::new(clip_cameras.collect()),
+        cameras: clips,
         board: board.clone(),
         store: store.clone(),
         bus: bus.clone(),
@@ -174,9 +153,9 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let clip_threads = [spawn("clips", move || recorder.run())?, spawn("clip-files", move || cutter.run())?];
     let desk = decide::Desk {
         clips: clip_desk,
-        seats: setup::seats(&plan, &memories, &store, &metrics),
-        memories,
-        fusings: setup::fusings(&plan),
+        seats: Default::default(),
+        memories: Default::default(),
+        fusings: vec![],
         store: store.clone(),
         bus: bus.clone(),
         board: board.clone(),
@@ -192,87 +171,100 @@ pub fn run(config: &Config, stop: &Stop, started: impl FnOnce(std::net::SocketAd
     let desk = spawn("desk", move || desk.run(&at_desk))?;
     let scoring = {
         let (metrics, pulse) = (metrics.clone(), pulses.stage("scoring"));
-        let feeds: Vec<Vec<usize>> = plan.feeds.iter().map(|feed| feed.detectors.clone()).collect();
-        spawn("scoring", move || scoring::work(&at_scoring, &arms, &feeds, &to_desk, &metrics, &pulse))?
+        spawn("scoring", move || scoring::work(&at_scoring, &arms, &to_desk, &metrics, &pulse))?
     };
     let mut workers = vec![];
-    for number in 0..config.runtime.workers {
+    for (number, equipment) in equipment.into_iter().enumerate() {
         let (lane, next, metrics) = (segments.clone(), to_scoring.clone(), metrics.clone());
         let pulse = pulses.stage(format!("extract-{number}"));
         let done = sources_done.clone();
-        let (mut sessions, which) = (plan.open()?, plan.which());
         workers.push(spawn(&format!("extract-{number}"), move || {
             let finished = || done.load(Ordering::Relaxed);
-            extract::work(&lane, &mut sessions, &which, &next, &metrics, &pulse, &finished);
+            extract::work(&lane, &equipment, &next, &metrics, &pulse, &finished);
         })?);
     }
     drop(to_scoring);
+    let supervisor = learning::Supervisor {
+        pupils,
+        asked,
+        arms: to_arms,
+        board: board.clone(),
+        clock: clock.clone(),
+        pulse: pulses.stage("learning"),
+        stop: stop.clone(),
+        library: config.runtime.onnxruntime.clone(),
+    };
     let learner = spawn("learning", move || supervisor.run())?;
+    // Sinks that begin see every camera.
+    roster.commit(first);
+    let posts = Arc::new(Posts::start(
+        &config.sinks,
+        &sink::Parts {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            cameras: board.clone(),
+        },
+    )?);
+    let access = Arc::new(Access::new(&config.users, clock.clone()));
+    let changes = reload::Parts {
+        access: access.clone(),
+        posts: posts.clone(),
+        keeper: keeper_told.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    };
+    let reloader = Arc::new(Reloader::new(load, roster, config, changes));
     let server = api::serve(
         &config.http,
         api::Parts {
-            access: Arc::new(Access::new(&config.users, clock.clone())),
+            access,
             cameras: board.clone(),
             sinks: posts.clone(),
             store: store.clone(),
             bus: bus.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
-            config: config.redacted(),
+            configuration: reloader.clone(),
             config_dir: config.dir.clone(),
             heartbeat: HEARTBEAT,
             patience: PATIENCE,
         },
-    )?;
-    let mut cameras = vec![];
-    for (index, (camera, source)) in config.cameras.iter().zip(sources).enumerate() {
-        let thread = camera::CameraThread {
-            camera: index,
-            name: camera.name.clone(),
-            views: plan.views[index].clone(),
-            stall_after: camera.stall_after,
-            enabled: camera.enabled,
-            keeps_pace: camera.source.keeps_pace(),
-            feeds: setup::cutters(&plan, index, &metrics),
-            scene: setup::scene(&plan, index, camera.scene_change),
-            picture: PictureWatch::new(plan.views[index][0].clone()),
-            media: MediaClock::default(),
-            unsettled: None,
-            lane: segments.clone(),
-            board: board.clone(),
-            bus: bus.clone(),
-            metrics: metrics.camera(&camera.name),
-            detectors: setup::detectors_of(&plan, index),
-            clock: clock.clone(),
-            stop: stop.clone(),
-        };
-        cameras.push(spawn(&format!("cam-{}", camera.name), move || thread.run(source))?);
-    }
-    let mut told = store.told_states()?;
-    let holds = (config.cameras.iter())
-        .map(|camera| telling::Hold::new(camera.name.clone(), camera.hold, told.remove(&camera.name)));
+    );
+    let server = match server {
+        Ok(server) => server,
+        Err(error) => {
+            // Cameras that have been connected are left properly.
+            reloader.close();
+            return Err(error.into());
+        }
+    };
     let telling = telling::Telling {
         board: board.clone(),
         store: store.clone(),
         posts: posts.clone(),
         clock: clock.clone(),
         stop: stop.clone(),
-        holds: holds.collect(),
+        holds,
     };
     let telling = spawn("telling", move || telling.run())?;
+    let reload = {
+        let (reloader, stop) = (reloader.clone(), stop.clone());
+        spawn("reload", move || reloader.run(&again, &stop))?
+    };
     board.set_ready();
     notify(&[sd_notify::NotifyState::Ready]);
     started(server.addr);
-    watch(&pulses, &board, &*clock, stop);
+    watch(&pulses, &board, &*clock, &stop);
 
     // Sources first; then each stage ends when the one before it has ended and its lane is empty.
     tracing::info!("stopping");
     notify(&[sd_notify::NotifyState::Stopping]);
     let last_exit = deadline();
-    join(cameras);
+    reloader.close();
     sources_done.store(true, Ordering::Relaxed);
     join(workers);
-    join([scoring, desk, learner, telling]);
+    join([scoring, desk, learner, telling, reload]);
     // The desk ended what was open: its clips are cut where they are.
     join(clip_threads);
     keeper_told.over.store(true, Ordering::Relaxed);
@@ -319,6 +311,16 @@ fn watch(pulses: &pulse::Pulses, board: &Board, clock: &dyn Clock, stop: &Stop) 
 fn notify(states: &[sd_notify::NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("the service manager cannot be told: {error}");
+    }
+}
+
+/// What the store is to keep.
+fn limits(store: &config::Store) -> Limits {
+    Limits {
+        keep: store.keep,
+        keep_reviewed: store.keep_reviewed,
+        max_size: store.max_size,
+        min_free: store.min_free,
     }
 }
 

@@ -3,38 +3,62 @@
 //! A camera is decoded once. Extractors that want other pictures have a *view* each; detectors with one extractor
 //! and one stride share a *feed*, and with it segments and features. Cameras with the same extractor share its model.
 
+use super::numbered::Numbers;
 use super::trial::try_model;
 use crate::alert::{Zone, covered_regions};
-use crate::base::{CameraName, DetectorName, Polygon};
-use crate::config::{self, Config, FUSED, Fusion, FusionRule};
+use crate::base::{CameraName, Polygon};
+use crate::config::{self, Fusion, FusionRule};
 use crate::features::{Extractor, ExtractorModel};
 use crate::frame::FrameSpec;
-use crate::infer::{self, ExtractorSpec};
+use crate::infer::{ExtractorSpec, Manifest};
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-/// Everything that the daemon will do, by numbers: cameras and feeds from 0, detectors from 0 with the fused ones
-/// last.
-pub struct Plan {
-    /// The extractors in use, each prepared once however many feeds have it.
-    extractors: Vec<(config::Extractor, ExtractorModel)>,
-    /// In which days have their parts.
-    pub timezone: TimeZone,
-    pub cameras: Vec<CameraName>,
-    /// Of each camera.
-    pub masks: Vec<Vec<Polygon>>,
-    pub zones: Vec<Vec<Zone>>,
-    pub views: Vec<Vec<FrameSpec>>,
-    pub feeds: Vec<Feed>,
-    pub singles: Vec<Single>,
-    pub fused: Vec<Fused>,
+/// The extractors in use, each prepared once however many feeds have it.
+#[derive(Default)]
+pub struct Extractors(Vec<Arc<Prepared>>);
+
+/// An extractor that feeds have in common.
+pub struct Prepared {
+    pub number: usize,
+    wanted: config::Extractor,
+    /// Of the file that it is from.
+    stamp: Option<Stamp>,
+    pub model: ExtractorModel,
 }
 
-/// Segments of one camera for one extractor at one stride.
+/// By which a file is known to be the same as before: its length, and when it was written.
+pub type Stamp = (u64, SystemTime);
+
+/// The stamp of a file; `None` where it cannot be read.
+pub fn stamp(file: &Path) -> Option<Stamp> {
+    let file = file.metadata().ok()?;
+    Some((file.len(), file.modified().ok()?))
+}
+
+/// All that is done for one camera. Feeds and detectors have numbers that no others have or had; the fused detector's
+/// is the largest of its camera's.
+pub struct CameraPlan {
+    pub number: usize,
+    pub name: CameraName,
+    /// In which days have their parts.
+    pub timezone: TimeZone,
+    pub masks: Vec<Polygon>,
+    pub zones: Vec<Zone>,
+    pub views: Vec<FrameSpec>,
+    pub feeds: Vec<Feed>,
+    pub singles: Vec<Single>,
+    pub fused: Option<Fused>,
+}
+
+/// Segments of a camera for one extractor at one stride.
 pub struct Feed {
-    pub camera: usize,
+    pub number: usize,
     pub view: usize,
-    extractor: usize,
+    pub extractor: Arc<Prepared>,
     pub stride: usize,
     /// Who lives on it.
     pub detectors: Vec<usize>,
@@ -42,7 +66,8 @@ pub struct Feed {
 
 /// A detector of the configuration.
 pub struct Single {
-    pub camera: usize,
+    pub number: usize,
+    /// Its place among the camera's.
     pub feed: usize,
     pub config: config::Detector,
     /// Its verdicts open events; otherwise they only are fused with others.
@@ -51,119 +76,132 @@ pub struct Single {
 
 /// The verdict that a camera's detectors come to together.
 pub struct Fused {
-    pub camera: usize,
+    pub number: usize,
     pub rule: FusionRule,
-    pub members: Vec<usize>,
 }
 
-impl Plan {
-    /// Generates or reads, and checks, the extractors that the configuration asks for.
-    pub fn of(config: &Config) -> Result<Self> {
-        infer::init(&config.runtime.onnxruntime)?;
-        let mut plan = Self {
-            extractors: vec![],
-            timezone: config.runtime.timezone.clone(),
-            cameras: config.cameras.iter().map(|camera| camera.name.clone()).collect(),
-            zones: config.cameras.iter().map(zones).collect(),
-            masks: config.cameras.iter().map(|camera| camera.masks.clone()).collect(),
-            views: vec![],
-            feeds: vec![],
-            singles: vec![],
-            fused: vec![],
-        };
-        for (number, camera) in config.cameras.iter().enumerate() {
-            plan.views.push(vec![]);
-            let first = plan.singles.len();
-            for detector in &camera.detectors {
-                let extractor = plan
-                    .extractor(detector)
-                    .with_context(|| format!("detector {} of camera {}", detector.name, camera.name))?;
-                let feed = plan.feed(number, extractor, detector.stride);
-                plan.feeds[feed].detectors.push(plan.singles.len());
-                let alerts = camera.fusion == Fusion::None;
-                plan.singles.push(Single { camera: number, feed, config: detector.clone(), alerts });
-            }
-            if let Fusion::All(rule) = camera.fusion {
-                plan.fused.push(Fused {
-                    camera: number,
-                    rule,
-                    members: (first..plan.singles.len()).collect(),
-                });
-            }
-        }
-        Ok(plan)
-    }
-
-    fn extractor(&mut self, detector: &config::Detector) -> Result<usize> {
+impl Extractors {
+    /// Generates or reads, and checks, the extractor that a detector asks for, unless it is there.
+    fn prepare(&mut self, detector: &config::Detector, numbers: &mut Numbers) -> Result<Arc<Prepared>> {
         let config::Detector { extractor: wanted, provider, .. } = detector;
-        let same = |(extractor, model): &(config::Extractor, ExtractorModel)| {
-            extractor == wanted && model.provider() == *provider
+        let stamp = match wanted {
+            config::Extractor::File(file) => stamp(file),
+            config::Extractor::V1 { .. } => None,
         };
-        if let Some(known) = self.extractors.iter().position(same) {
-            return Ok(known);
+        let same = |known: &&Arc<Prepared>| {
+            known.wanted == *wanted && known.stamp == stamp && known.model.provider() == *provider
+        };
+        if let Some(known) = self.0.iter().find(same) {
+            return Ok(known.clone());
         }
         if let config::Extractor::File(path) = wanted {
             try_model(path)?;
         }
-        self.extractors.push((wanted.clone(), ExtractorModel::prepare_on(*provider, wanted)?));
-        Ok(self.extractors.len() - 1)
+        let model = ExtractorModel::prepare_on(*provider, wanted)?;
+        let prepared = Prepared { number: numbers.give(), wanted: wanted.clone(), stamp, model };
+        self.0.push(Arc::new(prepared));
+        Ok(self.0[self.0.len() - 1].clone())
     }
 
-    fn feed(&mut self, camera: usize, extractor: usize, stride: usize) -> usize {
-        let same = |f: &Feed| f.camera == camera && f.extractor == extractor && f.stride == stride;
+    /// Forgets those that no camera has; gives their numbers.
+    pub fn forget_unused(&mut self) -> Vec<usize> {
+        let (used, unused): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(|prepared| Arc::strong_count(prepared) > 1);
+        self.0 = used;
+        unused.iter().map(|prepared| prepared.number).collect()
+    }
+
+    /// The numbers of all that there are.
+    pub fn numbers(&self) -> Vec<usize> {
+        self.0.iter().map(|prepared| prepared.number).collect()
+    }
+
+    /// For one worker, a session of each that is none of `known`.
+    pub fn open(&self, known: &[usize]) -> Result<Vec<(usize, Box<dyn Extractor>)>> {
+        let new = self.0.iter().filter(|prepared| !known.contains(&prepared.number));
+        new.map(|prepared| Ok((prepared.number, prepared.model.open()?))).collect()
+    }
+}
+
+impl CameraPlan {
+    /// # Errors
+    /// When an extractor cannot be had.
+    pub fn of(
+        camera: &config::Camera,
+        timezone: &TimeZone,
+        extractors: &mut Extractors,
+        numbers: &mut Numbers,
+    ) -> Result<Self> {
+        let mut plan = Self {
+            number: numbers.give(),
+            name: camera.name.clone(),
+            timezone: timezone.clone(),
+            masks: camera.masks.clone(),
+            zones: zones(camera),
+            views: vec![],
+            feeds: vec![],
+            singles: vec![],
+            fused: None,
+        };
+        for detector in &camera.detectors {
+            let extractor = extractors
+                .prepare(detector, numbers)
+                .with_context(|| format!("detector {} of camera {}", detector.name, camera.name))?;
+            let feed = plan.feed(extractor, detector.stride, numbers);
+            let number = numbers.give();
+            plan.feeds[feed].detectors.push(number);
+            let alerts = camera.fusion == Fusion::None;
+            plan.singles.push(Single { number, feed, config: detector.clone(), alerts });
+        }
+        if let Fusion::All(rule) = camera.fusion {
+            plan.fused = Some(Fused { number: numbers.give(), rule });
+        }
+        Ok(plan)
+    }
+
+    fn feed(&mut self, extractor: Arc<Prepared>, stride: usize, numbers: &mut Numbers) -> usize {
+        let same = |f: &Feed| f.extractor.number == extractor.number && f.stride == stride;
         if let Some(known) = self.feeds.iter().position(same) {
             return known;
         }
-        let frame = &self.extractors[extractor].1.spec().frame;
-        let views = &mut self.views[camera];
-        let view = views.iter().position(|view| view == frame).unwrap_or_else(|| {
-            views.push(frame.clone());
-            views.len() - 1
+        let frame = &extractor.model.spec().frame;
+        let view = self.views.iter().position(|view| view == frame).unwrap_or_else(|| {
+            self.views.push(frame.clone());
+            self.views.len() - 1
         });
-        self.feeds.push(Feed { camera, view, extractor, stride, detectors: vec![] });
+        self.feeds.push(Feed { number: numbers.give(), view, extractor, stride, detectors: vec![] });
         self.feeds.len() - 1
     }
 
-    /// The extractor of a feed.
-    pub fn extractor_of(&self, feed: usize) -> &ExtractorModel {
-        &self.extractors[self.feeds[feed].extractor].1
-    }
-
-    /// Which of the sessions of [`Plan::open`] serves each feed.
-    pub fn which(&self) -> Vec<usize> {
-        self.feeds.iter().map(|feed| feed.extractor).collect()
-    }
-
-    /// A session of each extractor, for one worker.
-    pub fn open(&self) -> Result<Vec<Box<dyn Extractor>>> {
-        self.extractors.iter().map(|(_, model)| Ok(model.open()?)).collect()
+    /// What a detector's extractor says of itself.
+    pub fn spec(&self, single: &Single) -> &ExtractorSpec {
+        self.feeds[single.feed].extractor.model.spec()
     }
 
     /// Regions of a detector that its camera's masks cover; none where it has one region only.
     pub fn masked(&self, single: &Single) -> Vec<usize> {
-        let ExtractorSpec { grid, covers, .. } = *self.extractor_of(single.feed).spec();
+        let ExtractorSpec { grid, covers, .. } = *self.spec(single);
         if grid.regions() == 1 {
             return vec![];
         }
-        covered_regions(&self.masks[single.camera], grid, covers)
+        covered_regions(&self.masks, grid, covers)
     }
 
-    /// Segments a second that a feed gives at most.
-    pub fn rate(&self, feed: usize) -> f64 {
-        self.extractor_of(feed).spec().frame.fps / self.feeds[feed].stride as f64
+    /// Numbers of the detectors, the fused one included.
+    pub fn detectors(&self) -> Vec<usize> {
+        let fused = self.fused.iter().map(|fused| fused.number);
+        self.singles.iter().map(|single| single.number).chain(fused).collect()
+    }
+}
+
+impl Feed {
+    pub fn manifest(&self) -> &Manifest {
+        self.extractor.model.manifest()
     }
 
-    /// Detectors, the fused ones included.
-    pub fn detectors(&self) -> usize {
-        self.singles.len() + self.fused.len()
-    }
-
-    /// Camera and name of a detector.
-    pub fn name(&self, detector: usize) -> (&CameraName, DetectorName) {
-        match self.singles.get(detector) {
-            Some(single) => (&self.cameras[single.camera], single.config.name.clone()),
-            None => (&self.cameras[self.fused[detector - self.singles.len()].camera], FUSED.into()),
-        }
+    /// Segments a second that it gives at most.
+    pub fn rate(&self) -> f64 {
+        self.extractor.model.spec().frame.fps / self.stride as f64
     }
 }
 
@@ -190,21 +228,34 @@ mod tests {
             library.display(),
             env!("CARGO_MANIFEST_DIR"),
         );
-        let dir = std::path::Path::new("/");
+        crate::infer::init_for_tests();
+        let dir = Path::new("/");
         let around = config::Surroundings { dir, env: &|_| None, world_readable: false };
         let config = config::load_text("a test", &text, &around).expect("a good configuration").config;
-        let plan = Plan::of(&config).expect("a plan");
-        let feeds: Vec<_> =
-            plan.feeds.iter().map(|f| (f.camera, f.view, f.stride, f.detectors.clone())).collect();
-        assert_eq!(
-            feeds,
-            [(0, 0, 2, vec![0, 1]), (0, 0, 16, vec![2]), (0, 1, 2, vec![3]), (1, 0, 2, vec![4])]
-        );
-        assert_eq!(plan.which(), [0, 0, 1, 0], "cameras with the same extractor share its model");
-        assert_eq!(plan.views.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(plan.fused[0].members, [0, 1, 2, 3]);
-        let alerting: Vec<bool> = plan.singles.iter().map(|s| s.alerts).collect();
-        assert_eq!(alerting, [false, false, false, false, true]);
-        assert_eq!((plan.detectors(), &*plan.name(5).1, &**plan.name(5).0), (6, "fused", "gate"));
+        let (mut extractors, mut numbers) = (Extractors::default(), Numbers::default());
+        let mut plan = |camera| {
+            CameraPlan::of(camera, &config.runtime.timezone, &mut extractors, &mut numbers).expect("a plan")
+        };
+        let [gate, yard] = [plan(&config.cameras[0]), plan(&config.cameras[1])];
+        let place = |plan: &CameraPlan, number| plan.singles.iter().position(|s| s.number == number);
+        let feeds = |plan: &CameraPlan| -> Vec<_> {
+            let own = |f: &Feed| f.detectors.iter().map(|d| place(plan, *d).expect("its own")).collect();
+            plan.feeds.iter().map(|f| (f.view, f.stride, own(f))).collect()
+        };
+        assert_eq!(feeds(&gate), [(0, 2, vec![0, 1]), (0, 16, vec![2]), (1, 2, vec![3])]);
+        assert_eq!(feeds(&yard), [(0, 2, vec![0])]);
+        assert_eq!((gate.views.len(), yard.views.len()), (2, 1));
+        let shared = yard.feeds[0].extractor.number;
+        let which: Vec<bool> = gate.feeds.iter().map(|f| f.extractor.number == shared).collect();
+        assert_eq!(which, [true, true, false], "cameras with the same extractor share its model");
+        assert!(gate.fused.is_some() && yard.fused.is_none());
+        assert!(gate.singles.iter().all(|s| !s.alerts) && yard.singles[0].alerts);
+        assert_eq!((gate.detectors().len(), yard.detectors().len()), (5, 1));
+        let all: std::collections::BTreeSet<_> =
+            [gate.detectors(), yard.detectors()].concat().into_iter().collect();
+        assert_eq!(all.len(), 6, "no number is given twice");
+        drop(gate);
+        assert_eq!(extractors.forget_unused().len(), 1, "the yard goes on with the one that they shared");
+        assert_eq!(extractors.numbers(), [shared]);
     }
 }

@@ -21,7 +21,6 @@ const NEAR: i64 = 500_000_000;
 /// A clip that is being recorded. Times are nanoseconds on the clock of the stream that it began with.
 pub struct Recording {
     pub event: String,
-    pub camera: usize,
     limits: config::Clips,
     ring: Arc<PacketRing>,
     /// Number of the next packet.
@@ -69,7 +68,6 @@ struct Ending {
 /// A clip that is ready to be written.
 pub struct Cut {
     pub event: String,
-    pub camera: usize,
     /// Without the size of its file.
     pub clip: Clip,
     pub format: Arc<Format>,
@@ -93,7 +91,6 @@ impl Recording {
     /// an empty file. `None`: no frame has come yet.
     pub fn begin(
         event: String,
-        camera: usize,
         began: Duration,
         limits: config::Clips,
         ring: Arc<PacketRing>,
@@ -104,7 +101,6 @@ impl Recording {
         let first = ring.beginning(Duration::from_nanos(from.max(0) as u64));
         Some(Self {
             event,
-            camera,
             limits,
             next: first.unwrap_or_else(|| ring.next()),
             ring,
@@ -255,15 +251,7 @@ impl Recording {
             key: taken.key,
         };
         let samples = self.taken.iter().map(sample).collect();
-        Some(Cut {
-            event: self.event,
-            camera: self.camera,
-            clip,
-            format,
-            samples,
-            spool: self.spool,
-            taken: self.taken,
-        })
+        Some(Cut { event: self.event, clip, format, samples, spool: self.spool, taken: self.taken })
     }
 }
 
@@ -311,7 +299,7 @@ mod tests {
 
     fn begin(ring: &Arc<PacketRing>, second: u64) -> Recording {
         let spool = tempfile::tempfile().expect("a file");
-        Recording::begin("e".into(), 0, Duration::from_secs(second), LIMITS, Arc::clone(ring), spool)
+        Recording::begin("e".into(), Duration::from_secs(second), LIMITS, Arc::clone(ring), spool)
             .expect("frames have come")
     }
 

@@ -1,7 +1,9 @@
 //! The scoring stage: one thread owns every detector's scorer and runs one batch a model.
 
+use super::change::{Change, Featured, Told};
 use super::extract::Extracted;
 use super::lane::{LaneSender, Received, receive};
+use super::numbered::Numbered;
 use super::pulse::Pulse;
 use crate::alert::ModelRef;
 use crate::features::Features;
@@ -60,6 +62,9 @@ pub struct Arm {
     pub armed: Armed,
 }
 
+/// The detectors of each feed.
+type Feeds = Numbered<Vec<usize>>;
+
 /// A detector's model in use.
 struct Model {
     scorer: Box<dyn Scorer>,
@@ -70,44 +75,71 @@ struct Model {
     run: Option<u64>,
 }
 
-/// Scores until the lane closes. Detectors that share a model file share its batch. `feeds`: the detectors of each
-/// feed.
+/// Scores until the lane closes. Detectors that share a model file share its batch.
 pub fn work(
-    lane: &Receiver<Extracted>,
+    lane: &Receiver<Featured>,
     arms: &Receiver<Arm>,
-    feeds: &[Vec<usize>],
-    next: &LaneSender<Scored>,
+    next: &LaneSender<Told>,
     metrics: &Metrics,
     pulse: &Pulse,
 ) {
-    let mut models: Vec<Option<Model>> = feeds.iter().flatten().map(|_| None).collect();
+    let (mut models, mut feeds): (Numbered<Model>, Feeds) = Default::default();
     loop {
         pulse.beat();
         let first = match receive(lane) {
             Received::Message(first) => first,
             Received::Nothing => {
-                arm(&mut models, arms);
+                arm(&mut models, &feeds, arms.try_iter());
                 continue;
             }
             Received::Closed => return,
         };
-        arm(&mut models, arms);
-        let mut batch = vec![first];
-        batch.extend(lane.try_iter().take(BATCH - 1));
-        let began = Instant::now();
-        pulse.beat_until(crate::score::DEADLINE);
-        let scored = score(&mut models, feeds, batch);
-        metrics.stage(Stage::Score, began.elapsed());
-        for scored in scored {
-            if !next.send(scored, &|| pulse.beat()) {
+        arm(&mut models, &feeds, arms.try_iter());
+        let (batch, change) = batch(first, lane);
+        if !batch.is_empty() {
+            let began = Instant::now();
+            pulse.beat_until(crate::score::DEADLINE);
+            let scored = score(&mut models, &feeds, batch);
+            metrics.stage(Stage::Score, began.elapsed());
+            for scored in scored {
+                if !next.send(Told::Scored(Box::new(scored)), &|| pulse.beat()) {
+                    return;
+                }
+            }
+        }
+        if let Some(change) = change {
+            let Change { leave, join, arm: armed, desk } = *change;
+            for detector in leave.into_iter().flat_map(|feed| feeds.remove(feed).unwrap_or_default()) {
+                models.remove(detector);
+            }
+            feeds.extend(join);
+            arm(&mut models, &feeds, armed);
+            if !next.send(Told::Change(Box::new(desk)), &|| pulse.beat()) {
                 return;
             }
         }
     }
 }
 
-fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
-    for Arm { detector, armed } in arms.try_iter() {
+/// What can be scored together, in the lane's order: nothing that lies behind a change.
+fn batch(first: Featured, lane: &Receiver<Featured>) -> (Vec<Extracted>, Option<Box<Change>>) {
+    let (mut batch, mut message) = (vec![], Some(first));
+    loop {
+        match message {
+            Some(Featured::Segment(extracted)) => batch.push(*extracted),
+            Some(Featured::Change(change)) => return (batch, Some(change)),
+            None => return (batch, None),
+        }
+        message = if batch.len() < BATCH { lane.try_recv().ok() } else { None };
+    }
+}
+
+/// Those that have gone meanwhile are armed no more.
+fn arm(models: &mut Numbered<Model>, feeds: &Feeds, arms: impl IntoIterator<Item = Arm>) {
+    for Arm { detector, armed } in arms {
+        if !feeds.values().any(|detectors| detectors.contains(&detector)) {
+            continue;
+        }
         let spec = armed.scorer.spec();
         let arming = Arc::new(Arming {
             model: armed.model,
@@ -120,7 +152,7 @@ fn arm(models: &mut [Option<Model>], arms: &Receiver<Arm>) {
             normal: spec.normal.as_ref().and_then(|normal| normal.decoded(spec.grid.regions(), spec.dims)),
         });
         let memory = armed.scorer.begin();
-        models[detector] = Some(Model { scorer: armed.scorer, arming, memory, run: None });
+        models.insert(detector, Model { scorer: armed.scorer, arming, memory, run: None });
     }
 }
 
@@ -132,11 +164,12 @@ struct Job {
 }
 
 /// Scores a batch, one run for each distinct model, and gives it back in its own order.
-fn score(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: Vec<Extracted>) -> Vec<Scored> {
+fn score(models: &mut Numbered<Model>, feeds: &Feeds, mut batch: Vec<Extracted>) -> Vec<Scored> {
+    batch.retain(|extracted| feeds.get(extracted.feed).is_some());
     let mut groups: Vec<(String, Vec<Job>)> = vec![];
     for (at, extracted) in batch.iter().enumerate().filter(|(_, extracted)| extracted.features.is_ok()) {
         for &detector in &feeds[extracted.feed] {
-            let Some(model) = &models[detector] else { continue };
+            let Some(model) = models.get(detector) else { continue };
             let file = &model.arming.model.sha256;
             match groups.iter_mut().find(|(known, _)| known == file) {
                 Some((_, jobs)) => jobs.push(Job { at, detector }),
@@ -151,7 +184,7 @@ fn score(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: Vec<Extracte
             let results = score_wave(models, &batch, &wave);
             for (Job { at, detector }, result) in wave.into_iter().zip(results) {
                 // Each detector has its own k, so its own arming, even where the model is shared.
-                let arming = model(models, detector).arming.clone();
+                let arming = models[detector].arming.clone();
                 let place = feeds[batch[at].feed].iter().position(|d| *d == detector);
                 scores[at][place.expect("the job is of this feed")] = Some((result, arming));
             }
@@ -166,15 +199,10 @@ fn score(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: Vec<Extracte
     batch.into_iter().zip(scores).map(scored).collect()
 }
 
-/// The model of a job's detector.
-fn model(models: &mut [Option<Model>], detector: usize) -> &mut Model {
-    models[detector].as_mut().expect("a job means a model")
-}
-
 /// What can be scored at once: everything, unless the model remembers. Then a detector's segments wait for each
 /// other, since each needs what the one before it left.
-fn waves(models: &mut [Option<Model>], jobs: Vec<Job>) -> Vec<Vec<Job>> {
-    if !model(models, jobs[0].detector).scorer.remembers() {
+fn waves(models: &Numbered<Model>, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    if !models[jobs[0].detector].scorer.remembers() {
         return vec![jobs];
     }
     let mut waves: Vec<Vec<Job>> = Vec::new();
@@ -190,7 +218,7 @@ fn waves(models: &mut [Option<Model>], jobs: Vec<Job>) -> Vec<Vec<Job>> {
 
 /// One run of the model that all jobs share.
 fn score_wave(
-    models: &mut [Option<Model>],
+    models: &mut Numbered<Model>,
     batch: &[Extracted],
     wave: &[Job],
 ) -> Vec<Result<Score, InferError>> {
@@ -198,20 +226,20 @@ fn score_wave(
     let features = wave.iter().filter_map(|job| batch[job.at].features.as_ref().ok());
     let mut seen: Vec<Seen> =
         features.zip(&mut memories).map(|(features, memory)| Seen { features, memory }).collect();
-    let results = match model(models, wave[0].detector).scorer.score(&mut seen) {
+    let results = match models[wave[0].detector].scorer.score(&mut seen) {
         Ok(scores) => scores.into_iter().map(Ok).collect(),
         Err(error) => wave.iter().map(|_| Err(error.clone())).collect(),
     };
     for (job, memory) in wave.iter().zip(memories) {
-        let model = model(models, job.detector);
+        let model = &mut models[job.detector];
         (model.memory, model.run) = (memory, Some(batch[job.at].segment.run));
     }
     results
 }
 
 /// What is remembered of the stream that a segment is of: nothing at the beginning of a run.
-fn recall(models: &mut [Option<Model>], batch: &[Extracted], job: Job) -> Memory {
-    let model = model(models, job.detector);
+fn recall(models: &mut Numbered<Model>, batch: &[Extracted], job: Job) -> Memory {
+    let model = &mut models[job.detector];
     match model.run == Some(batch[job.at].segment.run) {
         true => std::mem::take(&mut model.memory),
         false => model.scorer.begin(),
@@ -246,22 +274,24 @@ mod tests {
         }
     }
 
-    fn armed(detectors: usize, state: Vec<StateSpec>) -> Vec<Option<Model>> {
-        let mut models: Vec<Option<Model>> = (0..detectors).map(|_| None).collect();
-        let (arms, coming) = crossbeam_channel::unbounded();
-        for detector in 0..detectors {
-            let ModelSpec::Scorer(spec) = scorer_manifest_for_tests().spec else {
-                unreachable!("a scorer's")
-            };
-            let armed = Armed {
-                scorer: Box::new(Counter(ScorerSpec { state: state.clone(), ..spec })),
-                method: "toy".into(),
-                model: ModelRef { name: "toy".into(), sha256: "one file".into() },
-                threshold: Threshold::plain(0.0, 1.0, 3.0),
-            };
-            arms.send(Arm { detector, armed }).expect("the receiver lives");
-        }
-        arm(&mut models, &coming);
+    fn toy(detector: usize, state: &[StateSpec]) -> Arm {
+        let ModelSpec::Scorer(spec) = scorer_manifest_for_tests().spec else { unreachable!("a scorer's") };
+        let armed = Armed {
+            scorer: Box::new(Counter(ScorerSpec { state: state.to_vec(), ..spec })),
+            method: "toy".into(),
+            model: ModelRef { name: "toy".into(), sha256: "one file".into() },
+            threshold: Threshold::plain(0.0, 1.0, 3.0),
+        };
+        Arm { detector, armed }
+    }
+
+    fn of(feeds: &[&[usize]]) -> Feeds {
+        feeds.iter().map(|detectors| detectors.to_vec()).enumerate().collect()
+    }
+
+    fn armed(feeds: &Feeds, detectors: usize, state: Vec<StateSpec>) -> Numbered<Model> {
+        let mut models = Numbered::default();
+        arm(&mut models, feeds, (0..detectors).map(|detector| toy(detector, &state)));
         models
     }
 
@@ -277,7 +307,7 @@ mod tests {
     }
 
     /// Count and company of each score, the segments given as feed and run, the detectors of each feed by number.
-    fn scored(models: &mut [Option<Model>], feeds: &[Vec<usize>], batch: &[(usize, u64)]) -> Vec<(f32, f32)> {
+    fn scored(models: &mut Numbered<Model>, feeds: &Feeds, batch: &[(usize, u64)]) -> Vec<(f32, f32)> {
         let scored = score(models, feeds, batch.iter().copied().map(extracted).collect());
         let found = |judged: Option<Judged>| judged.and_then(|(score, _)| score.ok()).expect("a score");
         let all = scored.into_iter().flat_map(|s| s.scores);
@@ -286,30 +316,74 @@ mod tests {
 
     #[test]
     fn each_detector_is_remembered_until_its_run_ends() {
-        let mut models = armed(2, vec![StateSpec { name: "count".into(), shape: vec![1] }]);
-        let first = scored(&mut models, &[vec![0], vec![1]], &[(0, 7), (1, 3), (0, 7), (0, 7)]);
+        let feeds = of(&[&[0], &[1]]);
+        let mut models = armed(&feeds, 2, vec![StateSpec { name: "count".into(), shape: vec![1] }]);
+        let first = scored(&mut models, &feeds, &[(0, 7), (1, 3), (0, 7), (0, 7)]);
         assert_eq!(first, [(1.0, 2.0), (1.0, 2.0), (2.0, 1.0), (3.0, 1.0)]);
-        let second = scored(&mut models, &[vec![0], vec![1]], &[(0, 8), (1, 3)]);
+        let second = scored(&mut models, &feeds, &[(0, 8), (1, 3)]);
         assert_eq!(second, [(1.0, 2.0), (2.0, 2.0)]);
     }
 
     #[test]
     fn what_does_not_remember_runs_in_one_batch() {
-        let mut models = armed(2, vec![]);
-        assert_eq!(scored(&mut models, &[vec![0], vec![1]], &[(0, 7), (1, 3), (0, 7)]), [(0.0, 3.0); 3]);
+        let feeds = of(&[&[0], &[1]]);
+        let mut models = armed(&feeds, 2, vec![]);
+        assert_eq!(scored(&mut models, &feeds, &[(0, 7), (1, 3), (0, 7)]), [(0.0, 3.0); 3]);
     }
 
     #[test]
     fn detectors_of_one_feed_score_the_same_segment() {
-        let mut models = armed(3, vec![]);
         // One file serves all three; the fourth detector is not armed yet.
-        models.push(None);
-        let feeds = [vec![0, 2], vec![1, 3]];
+        let feeds = of(&[&[0, 2], &[1, 3]]);
+        let mut models = armed(&feeds, 3, vec![]);
         let batch = vec![extracted((0, 7)), extracted((1, 3))];
         let found = score(&mut models, &feeds, batch);
         let there = |s: &Scored| s.scores.iter().map(Option::is_some).collect::<Vec<_>>();
         assert_eq!((there(&found[0]), there(&found[1])), (vec![true, true], vec![true, false]));
         let (together, _) = found[0].scores[1].as_ref().expect("scored");
         assert_eq!(together.as_ref().expect("a score").regions, [3.0], "in one run");
+    }
+
+    /// What was in the lane before a change is scored under what was before it, what comes after finds the new ones, and
+    /// what is late finds nobody.
+    #[test]
+    fn cameras_come_and_go_in_the_order_of_the_lane() {
+        let metrics = Metrics::new();
+        let pulses = super::super::pulse::Pulses::new(Arc::new(crate::base::SystemClock::default()));
+        let (to_scoring, lane) = super::super::lane::lane(crate::telemetry::Queue::Features, 64, &metrics);
+        let (to_desk, at_desk) = super::super::lane::lane(crate::telemetry::Queue::Scores, 64, &metrics);
+        let (to_arms, arms) = crossbeam_channel::unbounded();
+        let count = [StateSpec { name: "count".into(), shape: vec![1] }];
+        let join = |feed, detector| Change {
+            join: vec![(feed, vec![detector])],
+            arm: vec![toy(detector, &count)],
+            ..Default::default()
+        };
+        let send = |message| assert!(to_scoring.send(message, &|| {}));
+        let segment = |feed, run| send(Featured::Segment(Box::new(extracted((feed, run)))));
+        send(Featured::Change(Box::new(join(0, 10))));
+        segment(0, 7);
+        send(Featured::Change(Box::new(join(1, 11))));
+        segment(0, 7);
+        segment(1, 3);
+        send(Featured::Change(Box::new(Change { leave: vec![0], ..Default::default() })));
+        // Of a worker that was slow, and a model that was learned too late.
+        segment(0, 7);
+        to_arms.send(toy(10, &count)).expect("the receiver lives");
+        segment(1, 3);
+        drop(to_scoring);
+        work(&lane, &arms, &to_desk, &metrics, &pulses.stage("scoring"));
+        let told = |told| match told {
+            Told::Change(_) => None,
+            Told::Scored(scored) => {
+                let Scored { feed, mut scores, .. } = *scored;
+                let (score, _) = scores.remove(0).expect("armed");
+                Some((feed, score.expect("a score").value))
+            }
+        };
+        drop(to_desk);
+        let told: Vec<_> = at_desk.iter().map(told).collect();
+        let (a, b) = (Some((0, 1.0)), Some((0, 2.0)));
+        assert_eq!(told, [None, a, None, b, Some((1, 1.0)), None, Some((1, 2.0))]);
     }
 }

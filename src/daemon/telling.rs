@@ -1,13 +1,14 @@
 //! Tells the outbox of cameras that change their state, once it has lasted; and sweeps the outbox.
 
 use super::board::Board;
+use super::numbered::Numbered;
 use super::stop::Stop;
 use crate::api::{CameraState, CameraStatus, LearningState, LinkState, announce_camera};
 use crate::base::{CameraName, Clock, Timestamp};
 use crate::segment::PictureState;
 use crate::sink::Posts;
 use crate::store::{Store, StoreError};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Cameras are looked at this often.
@@ -22,9 +23,11 @@ pub struct Telling {
     pub posts: Arc<Posts>,
     pub clock: Arc<dyn Clock>,
     pub stop: Stop,
-    /// Of each camera.
-    pub holds: Vec<Hold>,
+    pub holds: Arc<Holds>,
 }
+
+/// Of each camera, by its number, what was told of it.
+pub type Holds = Mutex<Numbered<Hold>>;
 
 /// What is known of a camera's state, and what was told of it. Pure: times are the caller's.
 pub struct Hold {
@@ -95,10 +98,10 @@ fn state_of(status: &CameraStatus, silent: bool) -> CameraState {
 
 impl Telling {
     /// Works until the stop.
-    pub fn run(mut self) {
+    pub fn run(self) {
         let mut swept = self.clock.monotonic();
         while !self.stop.requested() {
-            for camera in 0..self.holds.len() {
+            for camera in self.board.numbers() {
                 if let Err(error) = self.look(camera) {
                     tracing::error!("cannot keep that a camera changed its state: {error}");
                 }
@@ -114,14 +117,17 @@ impl Telling {
         }
     }
 
-    fn look(&mut self, camera: usize) -> Result<(), StoreError> {
+    fn look(&self, camera: usize) -> Result<(), StoreError> {
         if self.store.health().trouble.is_some() {
             // It is looked at again as soon as it can be told.
             return Ok(());
         }
         let silent = self.board.with(camera, |facts| facts.standing.is_silent());
-        let status = self.board.status(camera);
-        let hold = &mut self.holds[camera];
+        let mut holds = self.holds.lock().expect("nothing panics while it is held");
+        // Looked at while it is held: who takes a camera off may be sure that nothing more is told of it.
+        let (Some(status), Some(hold)) = (self.board.status(camera), holds.get_mut(camera)) else {
+            return Ok(());
+        };
         let now = (self.clock.monotonic(), self.clock.now());
         let Some(lasting) = hold.observe(state_of(&status, silent), now.0, now.1) else { return Ok(()) };
         let Lasting { previous, state, since } = lasting;
@@ -135,6 +141,17 @@ impl Telling {
             hold.untold(previous);
         }
         kept
+    }
+}
+
+/// Tells the outbox of a camera that is watched no more.
+pub fn tell_removed(store: &Store, clock: &dyn Clock, hold: Hold) {
+    let Hold { camera, told, .. } = hold;
+    let (since, state) = (clock.now(), CameraState::Removed);
+    let about = format!("{camera}.{}", since.as_microsecond());
+    let said = announce_camera(about, &camera, told.as_deref(), state, since, None, false);
+    if let Err(error) = store.tell_camera_state(state.name(), &said) {
+        tracing::error!(%camera, "cannot keep that it was removed: {error}");
     }
 }
 

@@ -156,7 +156,10 @@ impl Desk {
                 watch.open_event.is_none() && watch.last_score.is_none_or(|score| f64::from(score) <= limit)
             })
         };
-        (0..self.seats.len()).filter(|d| self.seats[*d].camera == camera).all(|d| calm(d, &self.board))
+        self.seats
+            .iter()
+            .filter(|(_, seat)| seat.camera == camera)
+            .all(|(detector, _)| calm(detector, &self.board))
     }
 }
 

@@ -17,10 +17,11 @@ use crate::base::{Clock, Timestamp};
 use crate::config::{self, Grade, To, Wants};
 use crate::store::{DeadLetter, Letter, MOST_LETTERS, OLDEST_LETTER, Store, StoreError, Subject};
 use crate::telemetry::{Delivery, Metrics};
+use crossbeam_channel::{Sender, bounded};
 use runner::Runner;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -81,9 +82,12 @@ struct Known {
     last_error: Option<String>,
 }
 
+/// A sink at work.
 struct Post {
     sink: config::Sink,
     known: Arc<Mutex<Known>>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 /// What sinks work with.
@@ -97,12 +101,18 @@ pub struct Parts {
 
 /// All sinks of the daemon.
 pub struct Posts {
-    posts: Vec<Post>,
-    store: Arc<Store>,
-    metrics: Arc<Metrics>,
-    stop: Arc<AtomicBool>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    parts: Parts,
+    posts: RwLock<Vec<Post>>,
 }
+
+/// Sinks that are to be, with all that could have failed. Dropped, they are not.
+pub struct NextPosts {
+    /// In the configuration's order; `None`: the one that there is goes on.
+    sinks: Vec<(String, Option<Made>)>,
+}
+
+/// A sink, and what its thread waits for.
+type Made = (Post, Sender<()>);
 
 impl Posts {
     /// Starts a thread for each sink; each begins where it was, a new one with what comes from now on.
@@ -110,57 +120,118 @@ impl Posts {
     /// # Errors
     /// When the store fails, or no thread can be had.
     pub fn start(sinks: &[config::Sink], parts: &Parts) -> Result<Self, StartError> {
-        let (store, metrics) = (parts.store.clone(), parts.metrics.clone());
-        store.set_sinks(&sinks.iter().map(|sink| sink.name.clone()).collect::<Vec<_>>())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut posts, mut threads) = (vec![], vec![]);
+        let posts = Self { parts: parts.clone(), posts: RwLock::default() };
+        posts.commit(posts.prepare(sinks)?);
+        Ok(posts)
+    }
+
+    /// Prepares that there are these sinks, and no others. Those that are as they were go on untouched.
+    ///
+    /// # Errors
+    /// When the store fails, or no thread can be had; nothing has changed then.
+    pub fn prepare(&self, sinks: &[config::Sink]) -> Result<NextPosts, StartError> {
+        let mut next = vec![];
+        let before = self.posts();
         for sink in sinks {
-            let known = Arc::new(Mutex::new(Known::default()));
-            let runner = Runner::new(sink, open(sink, parts), known.clone(), parts)?;
-            let stop = stop.clone();
-            let name: String = format!("sink-{}", sink.name).chars().take(15).collect();
-            threads.push(std::thread::Builder::new().name(name).spawn(move || runner.run(&stop))?);
-            posts.push(Post { sink: sink.clone(), known });
+            let stays = before.iter().any(|post| post.sink == *sink);
+            let made = if stays { None } else { Some(self.make(sink)?) };
+            next.push((sink.name.clone(), made));
         }
-        Ok(Self { posts, store, metrics, stop, threads: Mutex::new(threads) })
+        // Last of all, since it cannot be undone.
+        self.parts.store.set_sinks(&sinks.iter().map(|sink| sink.name.clone()).collect::<Vec<_>>())?;
+        Ok(NextPosts { sinks: next })
+    }
+
+    /// A sink whose thread waits for a word.
+    fn make(&self, sink: &config::Sink) -> Result<Made, StartError> {
+        let known = Arc::new(Mutex::new(Known::default()));
+        let runner = Runner::new(sink, open(sink, &self.parts), known.clone(), &self.parts);
+        let stop = Arc::new(AtomicBool::new(false));
+        let name: String = format!("sink-{}", sink.name).chars().take(15).collect();
+        let (begin, begins) = bounded(1);
+        let thread = std::thread::Builder::new().name(name).spawn({
+            let stop = stop.clone();
+            move || {
+                if begins.recv().is_ok() {
+                    runner.run(&stop);
+                }
+            }
+        })?;
+        Ok((Post { sink: sink.clone(), known, stop, thread }, begin))
+    }
+
+    /// Has the prepared sinks take over. One that changed ends first, so that nothing is told twice without need.
+    pub fn commit(&self, next: NextPosts) {
+        let stays =
+            |post: &Post| next.sinks.iter().any(|(name, new)| *name == post.sink.name && new.is_none());
+        {
+            let posts = self.posts();
+            let leave: Vec<&Post> = posts.iter().filter(|post| !stays(post)).collect();
+            end(&leave);
+            let gone = |post: &&&Post| next.sinks.iter().all(|(name, _)| *name != post.sink.name);
+            leave.iter().filter(gone).for_each(|post| self.parts.metrics.forget_sink(&post.sink.name));
+        }
+        let mut all = self.posts.write().expect("nothing panics while it is held");
+        let mut before = std::mem::take(&mut *all);
+        let mut posts = vec![];
+        for (name, new) in next.sinks {
+            match new {
+                Some((post, begin)) => {
+                    // Its thread waits for nothing else.
+                    let _ = begin.send(());
+                    posts.push(post);
+                }
+                None => posts.extend(before.extract_if(.., |post| post.sink.name == name)),
+            }
+        }
+        *all = posts;
+    }
+
+    fn posts(&self) -> RwLockReadGuard<'_, Vec<Post>> {
+        self.posts.read().expect("nothing panics while it is held")
     }
 
     /// Removes what every sink is done with, and counts what was dropped; to be called now and then.
     pub fn sweep(&self) -> Result<(), StoreError> {
         loop {
-            let lost = self.store.sweep_outbox(MOST_LETTERS, OLDEST_LETTER)?;
+            let lost = self.parts.store.sweep_outbox(MOST_LETTERS, OLDEST_LETTER)?;
             if lost.is_empty() {
                 break;
             }
             for (name, letters) in lost {
-                let Some(post) = self.named(&name) else { continue };
-                let dropped = letters.iter().filter(|letter| wants(&post.sink.wants, letter)).count();
+                let Some(dropped) = self
+                    .named(&name, |sink| letters.iter().filter(|letter| wants(&sink.wants, letter)).count())
+                else {
+                    continue;
+                };
                 if dropped > 0 {
                     tracing::error!(sink = %name, "{dropped} announcements are dropped: too many or too old");
-                    self.metrics.delivery(&name, Delivery::Dropped, dropped as u64);
+                    self.parts.metrics.delivery(&name, Delivery::Dropped, dropped as u64);
                 }
             }
         }
         for status in self.list()? {
-            self.metrics.sink(&status.name, status.state == SinkState::Ok, status.waiting);
+            self.parts.metrics.sink(&status.name, status.state == SinkState::Ok, status.waiting);
         }
         Ok(())
     }
 
     /// Ends the threads once they have delivered what they can, or after three seconds.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let began = Instant::now();
-        let mut threads = self.threads.lock().expect("nothing panics while it is held");
-        while began.elapsed() < LAST_CALL && threads.iter().any(|thread| !thread.is_finished()) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        // One that still waits for another machine ends with the process; its letters are on disk.
-        threads.clear();
+        end(&self.posts().iter().collect::<Vec<_>>());
     }
 
-    fn named(&self, name: &str) -> Option<&Post> {
-        self.posts.iter().find(|post| post.sink.name == name)
+    fn named<R>(&self, name: &str, about: impl FnOnce(&config::Sink) -> R) -> Option<R> {
+        self.posts().iter().find(|post| post.sink.name == name).map(|post| about(&post.sink))
+    }
+}
+
+/// Ends these sinks. One that still waits for another machine is left to itself: its letters are on disk.
+fn end(posts: &[&Post]) {
+    posts.iter().for_each(|post| post.stop.store(true, Ordering::Relaxed));
+    let began = Instant::now();
+    while began.elapsed() < LAST_CALL && posts.iter().any(|post| !post.thread.is_finished()) {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -182,22 +253,22 @@ impl Sinks for Posts {
                 kind: post.sink.to.kind().name(),
                 state: if known.failing_since.is_some() { SinkState::Failing } else { SinkState::Ok },
                 delivered: known.delivered,
-                waiting: self.store.count_after(self.store.passed(&name)?)?,
+                waiting: self.parts.store.count_after(self.parts.store.passed(&name)?)?,
                 failing_since: known.failing_since,
                 last_error: known.last_error,
-                dead_letters: self.store.count_dead(&name)?,
+                dead_letters: self.parts.store.count_dead(&name)?,
                 name,
             })
         };
-        self.posts.iter().map(status).collect()
+        self.posts().iter().map(status).collect()
     }
 
     fn dead(&self, sink: &str) -> Result<Option<Vec<DeadLetter>>, StoreError> {
-        self.named(sink).map(|post| self.store.dead_letters(&post.sink.name, false)).transpose()
+        self.named(sink, |sink| self.parts.store.dead_letters(&sink.name, false)).transpose()
     }
 
     fn retry(&self, sink: &str) -> Result<Option<usize>, StoreError> {
-        self.named(sink).map(|post| self.store.retry_dead(&post.sink.name)).transpose()
+        self.named(sink, |sink| self.parts.store.retry_dead(&sink.name)).transpose()
     }
 }
 

@@ -14,7 +14,7 @@ use rumqttc::{
     Client, Connection, Event, LastWill, MqttOptions, Outgoing, Packet, Publish, QoS, RecvTimeoutError,
     TlsConfiguration, Transport,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub(super) struct Broker {
     scored: Duration,
     /// What was last told of each camera's switch.
     switches: BTreeMap<CameraName, bool>,
+    /// The cameras that are there for Home Assistant.
+    shown: BTreeSet<CameraName>,
 }
 
 /// What commands do, as the table of rights has it.
@@ -68,6 +70,7 @@ impl Broker {
             link: None,
             scored: Duration::ZERO,
             switches: BTreeMap::new(),
+            shown: BTreeSet::new(),
         }
     }
 
@@ -91,17 +94,8 @@ impl Broker {
         let (client, connection) = Client::new(options, REQUESTS);
         let mut link = Link { client, connection, commands: vec![] };
         link.until(self.to.timeout, |event| matches!(event, Event::Incoming(Packet::ConnAck(_))))?;
-        let mut said = vec![(self.topic("available"), "online".to_owned())];
-        let cameras = self.cameras.list();
-        if let Some(prefix) = &self.to.discovery {
-            let commands = self.to.commands;
-            said.extend(
-                cameras.iter().flat_map(|c| discovery::of(prefix, &self.to.prefix, &c.name, commands)),
-            );
-        }
-        for (topic, payload) in said {
-            link.publish(&topic, true, QoS::AtMostOnce, payload)?;
-        }
+        link.publish(&self.topic("available"), true, QoS::AtMostOnce, "online".into())?;
+        self.tell_cameras(&mut link, true)?;
         if self.to.commands {
             let topic = self.topic("+/detect/set");
             link.client.try_subscribe(topic, QoS::AtLeastOnce).map_err(|_| "the connection takes no more")?;
@@ -109,6 +103,21 @@ impl Broker {
             self.tell_switches(&mut link)?;
         }
         Ok(link)
+    }
+
+    /// Which cameras there are, where that has changed or `all` are to be told: what is retained of one that has gone is
+    /// taken back.
+    fn tell_cameras(&mut self, link: &mut Link, all: bool) -> Result<(), String> {
+        let Some(prefix) = &self.to.discovery else { return Ok(()) };
+        let there: BTreeSet<CameraName> = self.cameras.list().into_iter().map(|camera| camera.name).collect();
+        let of = |camera| discovery::of(prefix, &self.to.prefix, camera, self.to.commands);
+        let gone = self.shown.difference(&there).flat_map(of).map(|(topic, _)| (topic, String::new()));
+        let come = there.iter().filter(|camera| all || !self.shown.contains(*camera)).flat_map(of);
+        for (topic, payload) in gone.chain(come) {
+            link.publish(&topic, true, QoS::AtMostOnce, payload)?;
+        }
+        self.shown = there;
+        Ok(())
     }
 
     /// How each camera's switch stands, where that has changed.
@@ -210,9 +219,12 @@ impl Broker {
     /// Keeps the connection alive for `time`.
     fn idle(&mut self, link: &mut Link, time: Duration) -> Result<(), String> {
         let now = self.clock.monotonic();
-        if self.to.scores && now.saturating_sub(self.scored) >= SCORE_EVERY {
+        if now.saturating_sub(self.scored) >= SCORE_EVERY {
             self.scored = now;
-            self.tell_scores(link)?;
+            self.tell_cameras(link, false)?;
+            if self.to.scores {
+                self.tell_scores(link)?;
+            }
         }
         let deadline = Instant::now() + time;
         loop {

@@ -28,6 +28,8 @@ pub(super) struct Runner {
     clock: Arc<dyn Clock>,
     /// Number of the last letter that is done with.
     passed: i64,
+    /// `passed` is from the store: another thread may have worked for this sink until now.
+    begun: bool,
     /// Times that the letter after it was refused.
     refused: u32,
     backoff: Backoff,
@@ -48,10 +50,9 @@ impl Runner {
         to: Box<dyn Deliver>,
         known: Arc<Mutex<Known>>,
         parts: &Parts,
-    ) -> Result<Self, StoreError> {
+    ) -> Self {
         let Parts { store, metrics, clock, .. } = parts.clone();
-        let passed = store.passed(&sink.name)?;
-        Ok(Self {
+        Self {
             name: sink.name.clone(),
             wants: sink.wants.clone(),
             give_up_after: sink.give_up_after,
@@ -60,10 +61,11 @@ impl Runner {
             store,
             metrics,
             clock,
-            passed,
+            passed: 0,
+            begun: false,
             refused: 0,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rand::random()),
-        })
+        }
     }
 
     /// Works until `stop`, and then until nothing more can be delivered at once.
@@ -100,6 +102,9 @@ impl Runner {
 
     /// Delivers a page.
     pub(super) fn step(&mut self) -> Result<Step, StoreError> {
+        if !self.begun {
+            (self.passed, self.begun) = (self.store.passed(&self.name)?, true);
+        }
         let page = self.store.letters_after(self.passed, self.to.page())?;
         let Some(last) = page.last().map(|letter| letter.seq) else { return self.raise_the_dead() };
         let wanted: Vec<&Letter> = page.iter().filter(|letter| wants(&self.wants, letter)).collect();

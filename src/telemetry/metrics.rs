@@ -2,15 +2,16 @@
 
 mod reference;
 
-use super::labels::{
-    ClipResult, Delivery, DropReason, Label, Learning, Level, Link, Queue, ReconnectReason, Sight, Silence,
-    SkipReason, Stage,
-};
+use super::forget::{Forgets, Living};
+use super::handles::{CameraMetrics, DetectorMetrics};
+use super::labels::{Delivery, Label, Queue, Stage};
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// One line of the reference: what `docs/ref/metrics.md` is made of.
@@ -25,6 +26,7 @@ struct Described {
 struct Maker {
     registry: Registry,
     catalogue: Vec<Described>,
+    of_cameras: Vec<Box<dyn Forgets>>,
 }
 
 impl Maker {
@@ -39,13 +41,27 @@ impl Maker {
         metric
     }
 
+    /// A metric with labels; one of cameras loses their series with them.
+    fn add_vec<C: Collector + Forgets + Clone + 'static>(
+        &mut self,
+        made: prometheus::Result<C>,
+        d: Described,
+    ) -> C {
+        let of_cameras = d.labels.first() == Some(&"camera");
+        let metric = self.add(made, d);
+        if of_cameras {
+            self.of_cameras.push(Box::new(metric.clone()));
+        }
+        metric
+    }
+
     fn describe(name: &str, kind: &'static str, labels: &[&'static str], help: &'static str) -> Described {
         Described { name: format!("sigmawatch_{name}"), kind, labels: labels.to_vec(), help }
     }
 
     fn counter(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> IntCounterVec {
         let d = Self::describe(name, "counter", labels, help);
-        self.add(IntCounterVec::new(Opts::new(&d.name, help), labels), d)
+        self.add_vec(IntCounterVec::new(Opts::new(&d.name, help), labels), d)
     }
 
     fn seconds_counter(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> CounterVec {
@@ -55,12 +71,12 @@ impl Maker {
 
     fn gauge(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> GaugeVec {
         let d = Self::describe(name, "gauge", labels, help);
-        self.add(GaugeVec::new(Opts::new(&d.name, help), labels), d)
+        self.add_vec(GaugeVec::new(Opts::new(&d.name, help), labels), d)
     }
 
     fn int_gauge(&mut self, name: &str, labels: &[&'static str], help: &'static str) -> IntGaugeVec {
         let d = Self::describe(name, "gauge", labels, help);
-        self.add(IntGaugeVec::new(Opts::new(&d.name, help), labels), d)
+        self.add_vec(IntGaugeVec::new(Opts::new(&d.name, help), labels), d)
     }
 
     fn histogram(
@@ -87,6 +103,9 @@ const DEVIATION_BUCKETS: &[f64] = &[-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.
 pub struct Metrics {
     registry: Registry,
     catalogue: Vec<Described>,
+    of_cameras: Vec<Box<dyn Forgets>>,
+    /// By the camera's name.
+    living: Mutex<HashMap<String, Living>>,
     camera_up: IntGaugeVec,
     camera_state: IntGaugeVec,
     bad_pictures: IntGaugeVec,
@@ -123,6 +142,8 @@ pub struct Metrics {
     store_dropped: IntGauge,
     connections: IntGauge,
     connections_refused: IntCounter,
+    last_reload_good: IntGauge,
+    last_good_reload: Gauge,
 }
 
 impl Default for Metrics {
@@ -133,7 +154,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut m = Maker { registry: Registry::new(), catalogue: Vec::new() };
+        let mut m = Maker { registry: Registry::new(), catalogue: Vec::new(), of_cameras: Vec::new() };
         let c = &["camera"];
         let d = &["camera", "detector"];
         m.int_gauge("build_info", &["version"], "Always 1; the label says which version runs.")
@@ -283,11 +304,27 @@ impl Metrics {
                     "Connections that were closed at once, since there were as many as may be.",
                 )
                 .with_label_values::<&str>(&[]),
+            last_reload_good: m
+                .int_gauge(
+                    "config_last_reload_successful",
+                    &[],
+                    "1 where the configuration that was read last is in force, 0 where it could not be used.",
+                )
+                .with_label_values::<&str>(&[]),
+            last_good_reload: m
+                .gauge(
+                    "config_last_reload_success_timestamp_seconds",
+                    &[],
+                    "When the configuration in force was read, in seconds since 1970.",
+                )
+                .with_label_values::<&str>(&[]),
             clock_steps: m
                 .counter("clock_steps_total", &[], "Times that the wall clock was set while the daemon ran.")
                 .with_label_values::<&str>(&[]),
             registry: m.registry,
             catalogue: m.catalogue,
+            of_cameras: m.of_cameras,
+            living: Mutex::default(),
         }
     }
 
@@ -302,6 +339,7 @@ impl Metrics {
     pub fn camera(&self, name: &str) -> CameraMetrics {
         let c = &[name];
         CameraMetrics {
+            living: self.living(name),
             name: name.into(),
             up: self.camera_up.with_label_values(c),
             state: self.camera_state.clone(),
@@ -319,6 +357,7 @@ impl Metrics {
     pub fn detector(&self, camera: &str, name: &str) -> DetectorMetrics {
         let d = &[camera, name];
         DetectorMetrics {
+            living: self.living(camera),
             camera: camera.into(),
             name: name.into(),
             segments_scored: self.segments_scored.with_label_values(d),
@@ -331,6 +370,20 @@ impl Metrics {
             learning: self.learning_state.clone(),
             deviation: self.score_deviation.clone(),
         }
+    }
+
+    /// Removes the series of a camera and its detectors. Handles that are still about count into nothing, those that
+    /// are made from now on anew.
+    pub fn forget_camera(&self, name: &str) {
+        let living = self.living.lock().expect("nothing panics while it is held").remove(name);
+        living.into_iter().for_each(|living| {
+            living.end(|| self.of_cameras.iter().for_each(|metric| metric.forget(name)));
+        });
+    }
+
+    fn living(&self, camera: &str) -> Living {
+        let mut living = self.living.lock().expect("nothing panics while it is held");
+        living.entry(camera.to_owned()).or_default().clone()
     }
 
     /// The handle of one lane.
@@ -404,6 +457,22 @@ impl Metrics {
         self.detectors_unhealthy.set(detectors as i64);
     }
 
+    /// The configuration was read again, at `unix_seconds` wall time, and is in force or cannot be used.
+    pub fn reloaded(&self, good: bool, unix_seconds: f64) {
+        self.last_reload_good.set(i64::from(good));
+        if good {
+            self.last_good_reload.set(unix_seconds);
+        }
+    }
+
+    /// Removes the gauges of a sink that has gone.
+    pub fn forget_sink(&self, sink: &str) {
+        for gauge in [&self.sink_up, &self.sink_waiting] {
+            // There may be none yet.
+            let _ = gauge.remove_label_values(&[sink]);
+        }
+    }
+
     /// The wall clock was set.
     pub fn clock_step(&self) {
         self.clock_steps.inc();
@@ -419,113 +488,6 @@ impl Metrics {
 
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
-    }
-}
-
-/// The metrics of one camera. Cheap to clone and to use from any thread.
-#[derive(Clone)]
-pub struct CameraMetrics {
-    name: String,
-    up: IntGauge,
-    state: IntGaugeVec,
-    bad_pictures: IntGaugeVec,
-    frames: IntCounter,
-    frames_dropped: IntCounterVec,
-    reconnects: IntCounterVec,
-    last_frame: Gauge,
-    clips: IntCounterVec,
-    clip_memory: IntGauge,
-}
-
-impl CameraMetrics {
-    /// A frame came at `unix_seconds` wall time.
-    pub fn frame(&self, unix_seconds: f64) {
-        self.frames.inc();
-        self.last_frame.set(unix_seconds);
-    }
-
-    /// What became of an event's clip.
-    pub fn clip(&self, result: ClipResult) {
-        self.clips.with_label_values(&[&self.name, result.text()]).inc();
-    }
-
-    /// Bytes that are held for clips.
-    pub fn clip_memory(&self, bytes: usize) {
-        self.clip_memory.set(bytes as i64);
-    }
-
-    pub fn dropped(&self, reason: DropReason, frames: u64) {
-        self.frames_dropped.with_label_values(&[&self.name, reason.text()]).inc_by(frames);
-    }
-
-    pub fn reconnect(&self, reason: ReconnectReason) {
-        self.reconnects.with_label_values(&[&self.name, reason.text()]).inc();
-    }
-
-    /// The picture is bad in another way than `before`, or no longer; `None` is a good one.
-    pub fn picture(&self, before: Option<Sight>, now: Option<Sight>) {
-        before.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).dec());
-        now.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).inc());
-    }
-
-    pub fn link(&self, state: Link) {
-        self.up.set(i64::from(state == Link::Live));
-        one_hot(&self.state, &[&self.name], state);
-        // No camera comes through all of them: these two have a series only while they hold.
-        let rare = [Link::Disabled, Link::Finished].into_iter().filter(|rare| *rare != state);
-        rare.for_each(|rare| drop(self.state.remove_label_values(&[&self.name, rare.text()])));
-    }
-}
-
-/// The metrics of one detector of a camera. Cheap to clone and to use from any thread.
-#[derive(Clone)]
-pub struct DetectorMetrics {
-    camera: String,
-    name: String,
-    segments_scored: IntCounter,
-    segments_skipped: IntCounterVec,
-    score: Gauge,
-    probability: Gauge,
-    threshold: Gauge,
-    alerts: IntCounterVec,
-    quiet: IntCounterVec,
-    learning: IntGaugeVec,
-    deviation: Histogram,
-}
-
-impl DetectorMetrics {
-    pub fn learning(&self, state: Learning) {
-        one_hot(&self.learning, &[&self.camera, &self.name], state);
-    }
-
-    /// A segment has `score` under the limit `mu + k sigma`; normal life gives as much with `probability`.
-    pub fn scored(&self, score: f64, probability: f64, mu: f64, sigma: f64, k: f64) {
-        self.segments_scored.inc();
-        self.score.set(score);
-        self.probability.set(probability);
-        self.threshold.set(mu + k * sigma);
-        if sigma > 0.0 {
-            self.deviation.observe((score - mu) / sigma);
-        }
-    }
-
-    pub fn skipped(&self, reason: SkipReason) {
-        self.segments_skipped.with_label_values(&[&self.camera, &self.name, reason.text()]).inc();
-    }
-
-    /// An alert has opened; `quiet`: why it is announced to nobody, if it is not.
-    pub fn alert(&self, severity: Level, quiet: Option<Silence>) {
-        self.alerts.with_label_values(&[&self.camera, &self.name, severity.text()]).inc();
-        if let Some(reason) = quiet {
-            self.quiet.with_label_values(&[reason.text()]).inc();
-        }
-    }
-}
-
-/// Sets the gauge of the state that holds, and clears those of the others.
-fn one_hot<L: Label + PartialEq>(gauge: &IntGaugeVec, of: &[&str], now: L) {
-    for state in L::ALL {
-        gauge.with_label_values(&[of, &[state.text()]].concat()).set(i64::from(*state == now));
     }
 }
 
@@ -550,6 +512,9 @@ impl QueueMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{
+        ClipResult, DropReason, Learning, Level, Link, ReconnectReason, Silence, SkipReason,
+    };
 
     #[test]
     fn a_busy_camera_has_at_most_25_series_of_its_own() {

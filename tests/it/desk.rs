@@ -2,8 +2,9 @@
 
 use sigmawatch::access::Access;
 use sigmawatch::api::{
-    Bus, CameraStatus, Cameras, DetectState, DetectStatus, DetectorStatus, LearnRefused, LearningState,
-    LearningStatus, LinkState, Parts, PictureStatus, ServerHandle, serve,
+    Bus, CameraStatus, Cameras, Configuration, DetectState, DetectStatus, DetectorStatus, LearnRefused,
+    LearningState, LearningStatus, LinkState, Parts, PictureStatus, ReloadRefused, Reloaded, ServerHandle,
+    serve,
 };
 use sigmawatch::base::{SimClock, Timestamp};
 use sigmawatch::config::{Baseline, Http, User};
@@ -213,7 +214,9 @@ impl Desk {
             metrics: metrics.clone(),
             clock: clock.clone(),
             access: Arc::new(Access::new(users, clock.clone())),
-            config: serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
+            configuration: Arc::new(Fixed(
+                serde_json::json!({"cameras": [{"name": "gate", "password": "***"}]}),
+            )),
             config_dir: dir.path().into(),
             heartbeat,
             patience,
@@ -228,5 +231,19 @@ impl Desk {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr())
+    }
+}
+
+/// A configuration in which nothing ever changes.
+struct Fixed(serde_json::Value);
+
+impl Configuration for Fixed {
+    fn in_force(&self) -> serde_json::Value {
+        self.0.clone()
+    }
+
+    fn reload(&self) -> Result<Reloaded, ReloadRefused> {
+        let needs_restart = vec!["runtime.workers".into()];
+        Ok(Reloaded { unchanged: vec!["gate".into()], needs_restart, ..Reloaded::default() })
     }
 }

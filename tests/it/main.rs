@@ -39,6 +39,7 @@ mod probe;
 mod program;
 mod python;
 mod provider;
+mod reload;
 mod reviewed;
 mod rights;
 mod rtsp;

@@ -294,7 +294,11 @@ fn the_configuration_in_force_and_ill_cameras_are_shown() {
     browser.evaluate("document.querySelector('#text').select()");
     browser.type_text("[[camera]]\nname = \"gate\"\nsource = \"synthetic\"\n");
     browser.click(".config form button[type=submit]");
-    browser.wait_for("!!document.querySelector('.fine')");
+    browser.wait_for("!!document.querySelector('#found .fine')");
+    browser.click("#reload");
+    browser.wait_for("!!document.querySelector('#reloaded .fine')");
+    let answer = browser.text("#reloaded");
+    assert!(answer.contains("No camera has changed") && answer.contains("runtime.workers"), "{answer}");
     assert!(faults(&browser).is_empty(), "{:#?}", faults(&browser));
 }
 

@@ -12,6 +12,7 @@ import type {
   Label,
   Me,
   Preview,
+  Reloaded,
   SinkStatus,
   Timeline,
 } from "./types";
@@ -27,6 +28,8 @@ export class Failure extends Error {
   constructor(
     readonly status: number,
     detail: string,
+    /** The whole answer. */
+    readonly answer: unknown = null,
   ) {
     super(detail);
   }
@@ -43,7 +46,7 @@ export async function ask(path: string, options: RequestInit = {}): Promise<Resp
   if (!answer.ok) {
     if (answer.status === 401) locked.set(true);
     const problem = (await answer.json().catch(() => ({}))) as { detail?: string };
-    throw new Failure(answer.status, problem.detail ?? answer.statusText);
+    throw new Failure(answer.status, problem.detail ?? answer.statusText, problem);
   }
   return answer;
 }
@@ -91,6 +94,17 @@ export const retry = (sink: string): Promise<{ retried: number }> => post(`/api/
 export const config = (): Promise<unknown> => read("/api/config");
 export const checkConfig = (text: string): Promise<ConfigCheck> =>
   post("/api/config/check", { text });
+
+/** Has the configuration read again; gives what that changed, or what is wrong with it. */
+export async function reloadConfig(): Promise<Reloaded | ConfigCheck> {
+  try {
+    // Cameras that go are waited for.
+    return await read<Reloaded>("/api/config/reload", { method: "POST", signal: AbortSignal.timeout(60_000) });
+  } catch (failure) {
+    if (failure instanceof Failure && failure.status === 422) return failure.answer as ConfigCheck;
+    throw failure;
+  }
+}
 export const logIn = (name: string, password: string): Promise<Response> =>
   ask("/api/login", {
     method: "POST",

@@ -253,6 +253,17 @@ export interface ConfigCheck {
   warnings: ConfigProblem[];
 }
 
+/** What reading the configuration again has changed. */
+export interface Reloaded {
+  added: string[];
+  changed: string[];
+  removed: string[];
+  unchanged: string[];
+  /** Keys whose change waits for a restart. */
+  needs_restart: string[];
+  warnings: ConfigProblem[];
+}
+
 /** How a sink stands. */
 export interface SinkStatus {
   name: string;

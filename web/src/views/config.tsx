@@ -6,9 +6,10 @@ import { useCell } from "../cell";
 import { useAsked } from "../hooks";
 import { href } from "../router";
 import { cameras, may } from "../state";
-import type { ConfigCheck, ConfigProblem } from "../types";
+import type { ConfigCheck, ConfigProblem, Reloaded } from "../types";
 
 export function ConfigView() {
+  const [read, setRead] = useState(0);
   const ill = [...useCell(cameras).values()].map((s) => s.data).filter((c) => c.problem || !c.healthy);
   return (
     <div id="config" class="config">
@@ -26,9 +27,68 @@ export function ConfigView() {
           <p class="empty">Every camera is well.</p>
         )}
       </section>
+      {may("admin") && <Reload onRead={() => setRead(read + 1)} />}
       {may("admin") && <Check />}
-      {may("admin") && <Running />}
+      {may("admin") && <Running key={read} />}
     </div>
+  );
+}
+
+function Reload({ onRead }: { onRead: () => void }) {
+  const [found, setFound] = useState<Reloaded | ConfigCheck | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+  const reload = async (): Promise<void> => {
+    setBusy(true);
+    setFound(null);
+    setProblem(null);
+    try {
+      setFound(await api.reloadConfig());
+      onRead();
+    } catch (failure) {
+      setProblem((failure as Error).message);
+    }
+    setBusy(false);
+  };
+  return (
+    <section aria-labelledby="reload-title">
+      <h2 id="reload-title">Changes of the file</h2>
+      <button type="button" id="reload" disabled={busy} onClick={() => void reload()}>
+        Read the configuration again
+      </button>
+      <div id="reloaded" role="status">
+        {problem && <p class="problem">{problem}</p>}
+        {found && "added" in found && <Outcome of={found} />}
+        {found && "ok" in found && <p class="problem">It cannot be used; everything goes on as it was.</p>}
+        {found && (
+          <ol class="problems">
+            {[...("ok" in found ? found.problems : []), ...found.warnings].map((p, i) => (
+              <li key={i}>
+                <Mistake problem={p} warning={!("ok" in found && found.problems.includes(p))} />
+              </li>
+            ))}
+          </ol>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function Outcome({ of: { added, changed, removed, unchanged, needs_restart } }: { of: Reloaded }) {
+  const lists = { added, changed, removed };
+  const said = Object.entries(lists).filter(([, names]) => names.length);
+  return (
+    <>
+      <p class="fine">
+        ✓ {said.map(([what, names]) => `${what}: ${names.join(", ")}`).join("; ") || "No camera has changed"}
+        {unchanged.length > 0 && said.length > 0 && `; ${unchanged.length} as before`}.
+      </p>
+      {needs_restart.length > 0 && (
+        <p class="problem">
+          {needs_restart.map((key, i) => [i > 0 && ", ", <code>{key}</code>])}: takes effect after a restart.
+        </p>
+      )}
+    </>
   );
 }
 
@@ -114,10 +174,18 @@ function Check() {
   );
 }
 
-function Mistake({ problem: p, warning, onShow }: { problem: ConfigProblem; warning: boolean; onShow: () => void }) {
+interface MistakeProps {
+  problem: ConfigProblem;
+  warning: boolean;
+  /** Where there is a text to show it in. */
+  onShow?: () => void;
+}
+
+function Mistake({ problem: p, warning, onShow }: MistakeProps) {
   return (
     <>
-      {p.line > 0 && (
+      {p.line > 0 && !onShow && `line ${p.line} `}
+      {p.line > 0 && onShow && (
         <button type="button" class="quiet" onClick={onShow}>
           line {p.line}
         </button>
