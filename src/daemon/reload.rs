@@ -229,9 +229,14 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let around = Surroundings { dir: Path::new("/"), env: &|_| None, world_readable: false };
-        let pipelines = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines");
+        let library = crate::infer::library_for_tests();
+        let runtime = format!(
+            "[runtime]\nonnxruntime = \"{}\"\npipelines = \"{}/pipelines\"",
+            library.display(),
+            env!("CARGO_MANIFEST_DIR")
+        );
         let text = format!("{text}\n[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n");
-        let text = text.replace("[runtime]", &format!("[runtime]\npipelines = {pipelines:?}"));
+        let text = text.replace("[runtime]", &runtime);
         load_text("a test", &text, &around).expect("a good configuration").config
     }
 
@@ -243,9 +248,8 @@ mod tests {
         let mut same = config("[http]\nlisten = \"127.0.0.1:9000\"\n[runtime]\nworkers = 1\n");
         assert_eq!(keep_what_needs_a_restart(&old, &mut same), [""; 0]);
         assert!(same.users.is_empty(), "users change while it runs");
-        let mut new = config(
-            "[http]\nlisten = \"127.0.0.1:9001\"\n[store]\nkeep = \"3 days\"\n[runtime]\nworkers = 2\n",
-        );
+        let mut new =
+            config("[http]\nlisten = \"127.0.0.1:9001\"\n[store]\nkeep = \"3d\"\n[runtime]\nworkers = 2\n");
         let keys = keep_what_needs_a_restart(&old, &mut new);
         assert_eq!(keys, ["http.listen", "runtime.workers", "user"]);
         assert_eq!((new.http.listen, new.runtime.workers), (old.http.listen, 1));
