@@ -135,6 +135,7 @@ fn only_decode(clip: &str) -> Result<()> {
         location: clip.into(),
         user: None,
         password: None,
+        ca: None,
         transport: config::Transport::Tcp,
         live: false,
         real_time: true,

@@ -251,6 +251,7 @@ fn features(clip: &Path, model: &ExtractorModel, session: &mut dyn Extractor) ->
         password: None,
         transport: Transport::Tcp,
         live: false,
+        ca: None,
         real_time: false,
     });
     let mut source = open_source(&source, &root().join("pipelines"), Arc::new(SystemClock::default()))?;

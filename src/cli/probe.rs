@@ -24,7 +24,7 @@ const RARE_KEYS: f64 = 4.0;
 const MANY_PIXELS: u32 = 1920 * 1088;
 
 /// What was found out about a camera.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Probe {
     camera: String,
     /// Without credentials.
@@ -50,7 +50,7 @@ pub struct Probe {
 }
 
 /// What is wrong and what helps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Finding {
     problem: String,
     remedy: String,
@@ -131,7 +131,7 @@ fn probe(camera: &Camera, pipelines: &Path) -> Probe {
         Source::Gst(gst) if gst.location.starts_with("rtsp") => Some(gst.transport),
         _ => None,
     };
-    let mut probe = Probe {
+    let blank = Probe {
         camera: camera.name.to_string(),
         source: String::new(),
         transport,
@@ -145,23 +145,45 @@ fn probe(camera: &Camera, pipelines: &Path) -> Probe {
         error: None,
         advice: vec![],
     };
-    match watch(camera, pipelines, &mut probe) {
-        Ok(()) => probe.advice = advice(&probe, camera),
-        Err(SourceError { kind, message, remedy }) => {
-            probe.error = Some(Finding::new(format!("{kind}: {message}"), remedy));
+    let (tell, told) = unbounded();
+    let (source, folder, seen) = (camera.source.clone(), pipelines.to_owned(), blank.clone());
+    // A device or a file system of the network may hang where nothing can end it: it is left behind on its thread.
+    std::thread::spawn(move || {
+        let (mut seen, opened) = (seen, tell.clone());
+        // Nobody may listen any more.
+        let watched = watch(&source, &folder, &mut seen, &|| drop(opened.send(None)));
+        drop(tell.send(Some((seen, watched))));
+    });
+    let mut heard = told.recv_timeout(LONGEST);
+    if let Ok(None) = heard {
+        // Once it is open it is watched for so long only.
+        heard = told.recv_timeout(2 * LONGEST);
+    }
+    match heard {
+        Ok(Some((mut probe, Ok(())))) => {
+            probe.advice = advice(&probe, camera);
+            probe
+        }
+        Ok(Some((probe, Err(SourceError { kind, message, remedy })))) => {
+            Probe { error: Some(Finding::new(format!("{kind}: {message}"), remedy)), ..probe }
+        }
+        Ok(None) | Err(_) => {
+            let problem = format!("it does not open: nothing happened in {} s", LONGEST.as_secs());
+            let remedy = "see to the device, or to the network that the file is on";
+            Probe { error: Some(Finding::new(problem, remedy)), ..blank }
         }
     }
-    probe
 }
 
-/// Watches until everything is known, or the time is over.
-fn watch(camera: &Camera, pipelines: &Path, probe: &mut Probe) -> Result<(), SourceError> {
+/// Watches until everything is known, or the time is over; says when it is open.
+fn watch(source: &Source, pipelines: &Path, probe: &mut Probe, opened: &dyn Fn()) -> Result<(), SourceError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let mut source = open_source(&camera.source, pipelines, Arc::clone(&clock))?;
+    let mut source = open_source(source, pipelines, Arc::clone(&clock))?;
     probe.source = source.describe();
     source.keep_packets(KEEP);
     let began = clock.monotonic();
     let mut stream = source.open(&[EVERY])?;
+    opened();
     let mut first = None;
     let (mut frames, mut times) = (0_u32, (Duration::MAX, Duration::ZERO));
     loop {

@@ -290,6 +290,7 @@ fn each_frame(
         password: None,
         transport: config::Transport::Tcp,
         live: false,
+        ca: None,
         real_time: false,
     });
     let place = || path.display().to_string();

@@ -234,10 +234,10 @@ impl Check<'_, '_> {
     /// Keys that the chosen source does not look at were meant to do something.
     fn report_unused(&mut self, camera: &Section, source: &str) {
         let unused: &[&str] = match source {
-            "synthetic" => &["location", "user", "password", "password_file", "transport", "live"],
-            "file" => &["user", "password", "password_file", "transport", "seed"],
+            "synthetic" => &["location", "user", "password", "password_file", "ca", "transport", "live"],
+            "file" => &["user", "password", "password_file", "ca", "transport", "seed"],
             "rtsp" => &["real_time", "seed"],
-            "v4l2" => &["user", "password", "password_file", "transport", "real_time", "seed"],
+            "v4l2" => &["user", "password", "password_file", "ca", "transport", "real_time", "seed"],
             _ => &["seed"],
         };
         for key in unused.iter().filter(|key| camera.has(key)) {
@@ -259,7 +259,14 @@ impl Check<'_, '_> {
         let (location, user, password) = self.address(camera, &pipeline);
         let live = camera.find("live").unwrap_or(pipeline != "file");
         let transport = Transport::named(&camera.get::<String>("transport")).unwrap_or(Transport::Tcp);
-        Gst { location, user, password, transport, live, real_time: camera.get("real_time"), pipeline }
+        let ca = camera.find::<String>("ca").map(|name| self.around.dir.join(name));
+        if let Some(error) = ca.as_ref().and_then(|path| std::fs::File::open(path).err()) {
+            let remedy = "name a PEM file of the certificates that are trusted, readable by the daemon";
+            self.problem(camera, "ca", format!("cannot be read: {error}"), remedy);
+        } else if ca.is_some() && location.starts_with("rtsp://") {
+            self.warn(camera, "ca", "has no effect on rtsp://", "write rtsps://, or remove it");
+        }
+        Gst { location, user, password, ca, transport, live, real_time: camera.get("real_time"), pipeline }
     }
 
     /// Location, user and password, the latter two from the location or from keys of their own.
@@ -485,7 +492,7 @@ impl Check<'_, '_> {
 pub const FUSED: &str = "fused";
 
 /// Keys whose values are quoted in messages of this file.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "dir",
     "path",
     "onnxruntime",
@@ -493,6 +500,7 @@ const SHOWN: [&str; 14] = [
     "name",
     "source",
     "location",
+    "ca",
     "password_file",
     "extractor",
     "scorer",

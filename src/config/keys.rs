@@ -166,6 +166,7 @@ pub const CAMERA: &[Key] = &[
     key("user", Kind::Secret, Default::Nothing("\"sigmawatch\"")),
     key("password", Kind::Secret, Default::Nothing("\"${PLAZA_PASSWORD}\"")),
     key("password_file", Kind::Path, Default::Nothing("\"plaza.password\"")),
+    key("ca", Kind::Path, Default::Nothing("\"camera-ca.pem\"")),
     key("transport", Kind::Choice(&Transport::NAMES), Default::Is("\"tcp\"")),
     key("live", Kind::Flag, Default::Depends("true")),
     key("real_time", Kind::Flag, Default::Is("true")),

@@ -184,6 +184,8 @@ pub struct Gst {
     pub location: String,
     pub user: Option<String>,
     pub password: Option<String>,
+    /// RTSP by TLS only: a PEM file of the certificates that are trusted; `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// RTSP transport.
     pub transport: Transport,
     /// EOS and silence mean a lost camera (to be reconnected) rather than the end.
@@ -200,6 +202,7 @@ impl std::fmt::Debug for Gst {
             .field("location", &redacted_location(&self.location))
             .field("user", &self.user.as_ref().map(|_| "***"))
             .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("ca", &self.ca)
             .field("transport", &self.transport)
             .field("live", &self.live)
             .field("real_time", &self.real_time)

@@ -59,6 +59,7 @@ fn camera(camera: &Camera) -> Value {
             "location": redacted(&gst.location),
             "user": gst.user.as_ref().map(|_| "***"),
             "password": gst.password.as_ref().map(|_| "***"),
+            "ca": gst.ca,
             "transport": gst.transport,
             "live": gst.live,
             "real_time": gst.real_time,

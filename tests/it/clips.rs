@@ -56,6 +56,7 @@ pub fn file(location: impl AsRef<Path>) -> config::Gst {
         password: None,
         transport: Transport::Tcp,
         live: false,
+        ca: None,
         real_time: false,
     }
 }

@@ -44,6 +44,7 @@ mod reviewed;
 mod rights;
 mod rtsp;
 mod rtsp_camera;
+mod rtsps;
 mod scorers;
 mod setup;
 mod sink_place;

@@ -97,3 +97,20 @@ fn in_words_a_good_camera_is_a_line_and_the_code_is_zero() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot be watched: not authorised"), "{said}");
 }
+
+/// Opening a pipe that nobody writes to takes for ever, as a device or a lost network folder may.
+#[test]
+fn a_camera_that_hangs_while_it_is_opened_is_named_in_time() {
+    let home = Home::new("", "[[camera]]\nname = \"pipe\"\nsource = \"file\"\nlocation = \"pipe.mp4\"\n");
+    let made = std::process::Command::new("mkfifo").arg(home.path("pipe.mp4")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let began = Instant::now();
+    let output = check(&home, &["--json"]);
+    let took = began.elapsed();
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let problem = answer["probes"][0]["error"]["problem"].as_str().expect("a problem");
+    println!("{problem}, after {took:?}");
+    assert!(problem.contains("does not open") && output.status.code() == Some(1), "{answer}");
+    // Start-up is in it, too.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

@@ -33,6 +33,15 @@ impl RtspCamera {
 
     /// Serves on a given port (0: a free one), perhaps only to those who log in.
     pub fn start(clip: &Path, port: u16, login: Option<Login>) -> Self {
+        Self::begin(clip, port, login, None)
+    }
+
+    /// Serves by TLS to anybody; `pem`: certificate and key.
+    pub fn encrypted(clip: &Path, pem: &str) -> Self {
+        Self::begin(clip, 0, None, Some(pem.to_owned()))
+    }
+
+    fn begin(clip: &Path, port: u16, login: Option<Login>, pem: Option<String>) -> Self {
         gst::init().expect("GStreamer starts");
         let context = glib::MainContext::new();
         let main = glib::MainLoop::new(Some(&context), false);
@@ -45,6 +54,17 @@ impl RtspCamera {
             move || {
                 let with = context.with_thread_default(|| {
                     let server = server(&clip, port, login, silent, connections);
+                    if let Some(pem) = &pem {
+                        let auth = rtsp::RTSPAuth::new();
+                        let certificate =
+                            gio::TlsCertificate::from_pem(pem).expect("a certificate and its key");
+                        auth.set_tls_certificate(Some(&certificate));
+                        let mut anybody = rtsp::RTSPToken::builder()
+                            .field(rtsp::RTSP_TOKEN_MEDIA_FACTORY_ROLE.as_str(), "anybody")
+                            .build();
+                        auth.set_default_token(Some(&mut anybody));
+                        server.set_auth(Some(&auth));
+                    }
                     let source = server.attach(Some(&context)).expect("the port is free");
                     tell.send(server.bound_port() as u16).expect("the test waits for it");
                     main.run();
@@ -97,6 +117,11 @@ fn server(
     server.set_address("127.0.0.1");
     server.set_service(&port.to_string());
     let factory = rtsp::RTSPMediaFactory::new();
+    let anybody = gst::Structure::builder("anybody")
+        .field(rtsp::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(), true)
+        .field(rtsp::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(), true)
+        .build();
+    factory.add_role_from_structure(&anybody);
     factory.set_launch(&format!(
         "( filesrc location={} ! qtdemux ! h264parse ! identity name=gate ! rtph264pay name=pay0 pt=96 config-interval=1 )",
         clip.display()

@@ -115,6 +115,7 @@ mod tests {
             password: Some(password.into()),
             transport: config::Transport::Tcp,
             live: true,
+            ca: None,
             real_time: false,
         }
     }

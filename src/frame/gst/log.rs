@@ -121,6 +121,7 @@ mod tests {
             password: Some("c4n/Ry:\"ö+".into()),
             transport: Transport::Tcp,
             live: true,
+            ca: None,
             real_time: false,
         });
         let basic = BASE64_STANDARD.encode("wächter:c4n/Ry:\"ö+");

@@ -10,6 +10,7 @@ mod picture;
 mod preflight;
 mod stream;
 mod taker;
+mod tls;
 
 pub use encoder::{Encoder, WIDTH as ENCODED_WIDTH};
 pub use mux::{Sample, mux};

@@ -4,7 +4,7 @@ use super::description::{Elements, Tail};
 use super::encoder::{self, Encoder};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
-use super::{Counters, compressed, error};
+use super::{Counters, compressed, error, tls};
 use crate::base::Clock;
 use crate::config;
 use crate::frame::thin::Thinner;
@@ -51,6 +51,8 @@ pub(super) struct GstStream {
     views: Vec<(u64, Option<u64>)>,
     /// A plugin that GStreamer said it lacks.
     missing: Option<String>,
+    /// Why the camera's certificate is not trusted, if it is not.
+    refused: tls::Refused,
     /// How the stream ended, given out once the lane is empty.
     end: Option<Option<SourceError>>,
 }
@@ -78,8 +80,12 @@ impl GstStream {
             closing: AtomicBool::new(false),
             tells_time: OnceLock::new(),
         });
+        let mut refused = tls::Refused::default();
         if let Some(source) = source {
             set_source(&source, config);
+            if source.has_property("tls-database") {
+                refused = tls::secure(&source, config)?;
+            }
             if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
                 watch_clock(&source, Arc::clone(shared.tells_time.get_or_init(Arc::default)));
             }
@@ -125,6 +131,7 @@ impl GstStream {
             counters,
             views: vec![(run, None); views.len()],
             missing: None,
+            refused,
             end: None,
         };
         if stream.pipeline.set_state(gst::State::Playing).is_err() {
@@ -175,6 +182,9 @@ impl GstStream {
     }
 
     fn explain(&self, e: &gst::glib::Error) -> SourceError {
+        if let Some(flags) = self.refused.get() {
+            return tls::explain(*flags, &self.config);
+        }
         error::explain(e, self.missing.as_deref(), self.seen_any(), &self.config)
     }
 
