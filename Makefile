@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test kills faults bench figures budget accuracy fmt lint install deb
+.PHONY: help setup web web-check run build test kills faults fuzz bench figures budget accuracy fmt lint install deb
 
 CONFIG ?= config.toml
 ROWS ?= all
@@ -59,6 +59,14 @@ kills: ## Kill the daemon 200 times while it alerts, and look at what is left
 faults: ## Make every fault on purpose, and say what came of it [ROWS=all, or numbers: 1,12]
 	scripts/setup test
 	SIGMAWATCH_FAULTS=$(ROWS) $(CARGO) test --locked --test it -- --exact --nocapture faults::the_matrix
+
+SECONDS ?= 600
+
+fuzz: ## Fuzz everything that reads what others write [SECONDS=600 for each target]
+	scripts/setup test
+	$(MAKE) web
+	SIGMAWATCH_SEEDS=$(CURDIR)/fuzz/corpus $(CARGO) test --locked --test it -- fuzz::
+	scripts/fuzz $(call quoted,SECONDS)
 
 bench: ## Measure the whole path against decoding alone
 	scripts/setup test

@@ -141,8 +141,10 @@ impl Board {
             name: listed.name.clone(),
             source: listed.source.clone(),
             link: facts.standing.link(),
-            healthy: problem.is_none() && facts.standing.sight() == PictureState::Healthy,
-            problem: facts.standing.problem().or(problem),
+            healthy: problem.is_none()
+                && facts.load_problem.is_none()
+                && facts.standing.sight() == PictureState::Healthy,
+            problem: (facts.standing.problem().or(problem)).or_else(|| facts.load_problem.map(str::to_owned)),
             picture: facts.standing.picture(),
             stream: facts.stream.clone(),
             fps: facts.fps(now),

@@ -3,17 +3,22 @@
 use super::board::{Board, Watch};
 use super::labels::sight;
 use super::lane::FeedLane;
+use super::shedding::Shedding;
 use super::standing::Change;
 use super::stop::Stop;
 use crate::api::{Bus, LearningState, LinkState};
 use crate::base::{CameraName, Clock};
-use crate::frame::{Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp, Turns};
+use crate::frame::{Effort, Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp, Turns};
 use crate::segment::{
     MediaClock, PictureState, PictureWatch, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter,
 };
 use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Said while a camera gives way to others.
+const TOO_SLOW: &str = "the machine is too slow: only key frames are decoded for a while, and nothing is judged (watch fewer \
+                        cameras, or with fewer `fps`, a smaller picture or a longer `stride`)";
 
 /// What a camera's thread works with.
 pub struct CameraThread {
@@ -34,6 +39,11 @@ pub struct CameraThread {
     pub media: MediaClock,
     /// Arrival of the newest frame at which the whole picture changed.
     pub unsettled: Option<Duration>,
+    /// Of the newest stream; `None` where nothing is decoded.
+    pub effort: Option<Arc<Effort>>,
+    /// Only key frames are decoded.
+    pub low: bool,
+    pub shedding: Shedding,
     pub board: Arc<Board>,
     pub bus: Arc<Bus>,
     pub metrics: CameraMetrics,
@@ -60,12 +70,17 @@ impl CameraThread {
             .enabled(self.enabled);
         let stop = self.stop.flag();
         link.run(&mut *source, &stop, &mut |event| self.hear(event));
+        if self.low {
+            self.metrics.keyframes_only(false);
+        }
     }
 
     fn hear(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connecting => self.enter(LinkState::Connecting, None),
-            LinkEvent::Live { info, pictures, packets } => {
+            LinkEvent::Live { info, pictures, packets, effort } => {
+                effort.iter().for_each(|effort| effort.set_low(self.low));
+                self.effort = effort;
                 tracing::info!(
                     camera = %self.name, codec = info.codec.as_deref().unwrap_or("unknown"),
                     "live, {} x {} pixels, {} frames a second declared", info.width, info.height, info.fps
@@ -78,7 +93,10 @@ impl CameraThread {
                 self.enter(LinkState::Live, None);
             }
             LinkEvent::Frame(frame) => self.take(frame),
-            LinkEvent::Dropped(frames) => self.metrics.dropped(DropReason::QueueFull, frames),
+            LinkEvent::Dropped(frames) => {
+                self.metrics.dropped(DropReason::QueueFull, frames);
+                self.shedding.segment(self.clock.monotonic(), true);
+            }
             LinkEvent::Lost { error } => {
                 tracing::warn!(camera = %self.name, "lost: {error}");
                 self.metrics.reconnect(error.kind.into());
@@ -140,6 +158,7 @@ impl CameraThread {
             self.metrics.frame(wall.as_microsecond() as f64 / 1e6);
             self.board.with(self.camera, |facts| facts.frame(wall, received));
             self.look_at_the_whole(&frame);
+            self.look_at_the_load();
         }
         for number in 0..self.feeds.len() {
             let cutter = &mut self.feeds[number];
@@ -154,11 +173,31 @@ impl CameraThread {
                     return;
                 }
             }
-            if lane.push(segment).is_some() {
+            let dropped = lane.push(segment).is_some();
+            self.shedding.segment(self.clock.monotonic(), dropped);
+            if dropped {
                 self.feeds[number].metrics.iter().for_each(|m| m.skipped(SkipReason::QueueFull));
                 self.metrics.dropped(DropReason::QueueFull, SEGMENT_FRAMES as u64);
             }
         }
+    }
+
+    /// Where the machine is too slow for everything, less is decoded.
+    fn look_at_the_load(&mut self) {
+        let Some(effort) = &self.effort else { return };
+        let low = self.shedding.is_low(self.clock.monotonic());
+        if low == self.low {
+            return;
+        }
+        self.low = low;
+        effort.set_low(low);
+        self.metrics.keyframes_only(low);
+        match low {
+            true => tracing::warn!(camera = %self.name, "{TOO_SLOW}"),
+            false => tracing::info!(camera = %self.name, "decoded in full again"),
+        }
+        self.board.with(self.camera, |facts| facts.load_problem = low.then_some(TOO_SLOW));
+        self.tell();
     }
 
     /// Lights, the switch to infrared, a camera that is moved: says so, and marks the segments that it spoils.

@@ -30,6 +30,8 @@ pub struct Facts {
     pub detect: bool,
     /// The whole picture changes.
     pub scene_changes: bool,
+    /// The machine is too slow for it.
+    pub load_problem: Option<&'static str>,
 }
 
 /// What is known of one detector.
@@ -65,6 +67,7 @@ impl Facts {
             reconnects: 0,
             detect,
             scene_changes: false,
+            load_problem: None,
         }
     }
 

@@ -35,6 +35,7 @@ mod roster;
 mod sameness;
 mod scoring;
 mod setup;
+mod shedding;
 mod standing;
 mod stop;
 mod telling;

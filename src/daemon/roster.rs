@@ -15,6 +15,7 @@ use super::numbered::Numbers;
 use super::plan::{CameraPlan, Extractors, Stamp, stamp};
 use super::scoring::{Arm, Armed};
 use super::setup;
+use super::shedding::Shedding;
 use super::stop::Stop;
 use super::telling::{Hold, Holds, tell_removed};
 use crate::api::Bus;
@@ -366,6 +367,9 @@ impl Roster {
             picture: PictureWatch::new(plan.views[0].clone()),
             media: MediaClock::default(),
             unsettled: None,
+            effort: None,
+            low: false,
+            shedding: Shedding::new(rand::random()),
             board: board.clone(),
             bus: bus.clone(),
             metrics: metrics.camera(&plan.name),

@@ -41,6 +41,8 @@ pub(super) enum Input {
     /// The attempt may begin.
     Turn,
     Frame,
+    /// Packets came that are not decoded, since the machine is too slow.
+    Packets,
     /// Time passes.
     Nothing,
     /// The stream ended.
@@ -123,6 +125,10 @@ impl Machine {
                 (self.live_since, self.error) = (now, None);
                 Live
             }
+            (Live, Input::Packets) => {
+                self.last_frame = now;
+                return None;
+            }
             (Connecting | Live, Input::Nothing) => {
                 self.error = Some(stalled(self.silence(now)?, self.state == Connecting));
                 Stalled
@@ -142,7 +148,8 @@ impl Machine {
             }
             (BackingOff, Input::Nothing) if now >= self.until => Connecting,
             (BackingOff, Input::Answers) => Connecting,
-            (Connecting | Live, Input::Turn | Input::Down | Input::Answers)
+            (Connecting, Input::Packets)
+            | (Connecting | Live, Input::Turn | Input::Down | Input::Answers)
             | (Stalled | Lost | BackingOff, _) => {
                 return None;
             }

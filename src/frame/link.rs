@@ -2,7 +2,9 @@
 
 use super::life::{Input, LinkState, Machine};
 use super::turns::Turns;
-use super::{Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, Stream, StreamInfo};
+use super::{
+    Effort, Frame, FrameSpec, Next, PacketRing, PictureTap, Source, SourceError, Stream, StreamInfo,
+};
 use crate::base::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,6 +27,8 @@ pub enum LinkEvent {
         pictures: Arc<dyn PictureTap>,
         /// What clips are cut from, where it is kept.
         packets: Option<Arc<PacketRing>>,
+        /// `None` where nothing is decoded.
+        effort: Option<Arc<Effort>>,
     },
     Frame(Frame),
     /// That many frames more were lost because they were not taken in time.
@@ -126,13 +130,19 @@ impl Link {
             }
         };
         let mut dropped = 0;
+        let (effort, mut packets) = (stream.effort(), 0);
         while !stop.load(Relaxed) {
             let (input, frame) = match stream.next(LOOK) {
                 Ok(Next::Frame(frame)) => (Input::Frame, Some(frame)),
-                Ok(Next::Idle) => (Input::Nothing, None),
+                Ok(Next::Idle) => match effort.as_ref().is_some_and(|e| e.is_low() && e.packets() != packets)
+                {
+                    true => (Input::Packets, None),
+                    false => (Input::Nothing, None),
+                },
                 Ok(Next::End) => (Input::End, None),
                 Err(error) => (Input::Error(error), None),
             };
+            packets = effort.as_ref().map_or(0, |effort| effort.packets());
             match machine.next(input, self.clock.monotonic()) {
                 None => {}
                 Some(LinkState::Live) => {
@@ -141,6 +151,7 @@ impl Link {
                         info: stream.info(),
                         pictures: stream.pictures(),
                         packets: stream.packets(),
+                        effort: effort.clone(),
                     });
                 }
                 Some(_) => break,

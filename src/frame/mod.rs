@@ -4,6 +4,7 @@
 //! pixel format that an extractor declares. Extractors that differ in that have a *view* each, from one decoding.
 //! `link` keeps a live camera connected, as `life` says.
 
+mod effort;
 mod gst;
 mod knock;
 mod life;
@@ -14,6 +15,7 @@ mod synthetic;
 mod thin;
 mod turns;
 
+pub use effort::Effort;
 pub use gst::{Sample, mux};
 pub use life::LinkState;
 pub use link::{Link, LinkEvent};
@@ -162,6 +164,10 @@ pub trait Stream: Send {
     fn packets(&self) -> Option<Arc<PacketRing>>;
     /// Frames lost so far because nobody took them in time; each loss begins a new run.
     fn dropped(&self) -> u64;
+    /// How much of it is decoded; `None` where nothing is.
+    fn effort(&self) -> Option<Arc<Effort>> {
+        None
+    }
     /// Whether the camera has told the time of its own clock yet, in RTCP sender reports (RFC 3550, 6.4.1); `None`
     /// where a source cannot.
     fn tells_time(&self) -> Option<bool> {

@@ -14,6 +14,7 @@ pub struct CameraMetrics {
     pub(super) up: IntGauge,
     pub(super) state: IntGaugeVec,
     pub(super) bad_pictures: IntGaugeVec,
+    pub(super) keyframes_only: IntGauge,
     pub(super) frames: IntCounter,
     pub(super) frames_dropped: IntCounterVec,
     pub(super) reconnects: IntCounterVec,
@@ -52,6 +53,11 @@ impl CameraMetrics {
     pub fn picture(&self, before: Option<Sight>, now: Option<Sight>) {
         before.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).dec());
         now.into_iter().for_each(|sight| self.bad_pictures.with_label_values(&[sight.text()]).inc());
+    }
+
+    /// The camera begins, or ends, to be decoded by key frames only.
+    pub fn keyframes_only(&self, low: bool) {
+        if low { self.keyframes_only.inc() } else { self.keyframes_only.dec() }
     }
 
     pub fn link(&self, state: Link) {

@@ -109,6 +109,7 @@ pub struct Metrics {
     camera_up: IntGaugeVec,
     camera_state: IntGaugeVec,
     bad_pictures: IntGaugeVec,
+    keyframes_only: IntGauge,
     frames: IntCounterVec,
     frames_dropped: IntCounterVec,
     reconnects: IntCounterVec,
@@ -175,6 +176,13 @@ impl Metrics {
                 &["state"],
                 "Cameras whose picture cannot be believed, by what it is.",
             ),
+            keyframes_only: m
+                .int_gauge(
+                    "cameras_keyframes_only",
+                    &[],
+                    "Cameras of which only key frames are decoded, since the machine is too slow.",
+                )
+                .with_label_values::<&str>(&[]),
             frames: m.counter("frames_total", c, "Frames analysed."),
             frames_dropped: m.counter(
                 "frames_dropped_total",
@@ -344,6 +352,7 @@ impl Metrics {
             up: self.camera_up.with_label_values(c),
             state: self.camera_state.clone(),
             bad_pictures: self.bad_pictures.clone(),
+            keyframes_only: self.keyframes_only.clone(),
             frames: self.frames.with_label_values(c),
             frames_dropped: self.frames_dropped.clone(),
             reconnects: self.reconnects.clone(),

@@ -26,13 +26,41 @@ fn examples() -> Vec<Manifest> {
     blocks.map(|json| Manifest::parse("the manual", json).expect("an example that is right")).collect()
 }
 
+/// An extractor like the manual's that takes about a second, or several, for a segment.
+pub fn slow_extractor() -> Vec<u8> {
+    let [manifest, _] = examples().try_into().expect("two examples");
+    mean_colour_after(&manifest, 120)
+}
+
 /// The manual's example extractor: the mean colour of the segment.
 fn mean_colour(manifest: &Manifest) -> Vec<u8> {
+    mean_colour_after(manifest, 0)
+}
+
+/// The same, after some products of large matrices whose result is not used up.
+fn mean_colour_after(manifest: &Manifest, products: usize) -> Vec<u8> {
     let mut g = Graph::new("mean-colour");
     let dims = [Dim::Symbol("segments"), Dim::Fixed(16), Dim::Fixed(180), Dim::Fixed(320), Dim::Fixed(3)];
     let frames = g.input_u8("frames", &dims);
     let floats = g.op("Cast", &[&frames], &[("to", 1.into())]);
     let mean = g.op("ReduceMean", &[&floats], &[("axes", [1usize, 2, 3].into()), ("keepdims", 0.into())]);
+    let mean = match products {
+        0 => mean,
+        _ => {
+            const SIDE: usize = 700;
+            let (zero, all) = (g.scalar(0.0), g.op("ReduceMean", &[&mean], &[("keepdims", 0.into())]));
+            let nothing = g.op("Mul", &[&all, &zero], &[]);
+            let mean_of = g.constant(&[SIDE, SIDE], &vec![1.0 / SIDE as f32; SIDE * SIDE]);
+            // What depends on the pictures cannot be worked out beforehand.
+            let mut big = g.op("Add", &[&mean_of, &nothing], &[]);
+            for _ in 0..products {
+                big = g.op("MatMul", &[&mean_of, &big], &[]);
+            }
+            let one = g.op("ReduceMean", &[&big], &[("keepdims", 0.into())]);
+            let none = g.op("Mul", &[&one, &zero], &[]);
+            g.op("Add", &[&mean, &none], &[])
+        }
+    };
     let shape = g.ints(&[-1, 1, 3]);
     let features = g.op("Reshape", &[&mean, &shape], &[]);
     g.output_f32("features", &features, &[Dim::Symbol("segments"), Dim::Fixed(1), Dim::Fixed(3)]);

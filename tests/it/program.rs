@@ -95,11 +95,21 @@ impl Daemon {
             }
         });
         let mut daemon = Self { child, address: String::new(), log, reader: Some(reader) };
-        daemon.address = daemon.until("its address", || {
+        let end = Instant::now() + PATIENCE;
+        while daemon.address.is_empty() {
             let log = daemon.log();
-            let (_, rest) = log.split_once("open http://")?;
-            Some(rest.split_once('/')?.0.to_owned())
-        });
+            if let Some((address, _)) =
+                log.split_once("open http://").and_then(|(_, rest)| rest.split_once('/'))
+            {
+                daemon.address = address.to_owned();
+            }
+            let ended = daemon.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < end,
+                "it does not serve ({ended:?}); the log:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
         daemon
     }
 

@@ -4,6 +4,7 @@ mod compressed;
 mod description;
 mod encoder;
 mod error;
+mod keyframes;
 mod log;
 mod mux;
 mod picture;

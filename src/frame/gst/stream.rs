@@ -4,13 +4,13 @@ use super::description::{Elements, Tail};
 use super::encoder::{self, Encoder};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
-use super::{Counters, compressed, error, tls};
+use super::{Counters, compressed, error, keyframes, tls};
 use crate::base::Clock;
 use crate::config;
 use crate::frame::thin::Thinner;
 use crate::frame::{
-    Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError, SourceErrorKind,
-    Stream, StreamInfo,
+    Effort, Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError,
+    SourceErrorKind, Stream, StreamInfo,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
@@ -36,6 +36,7 @@ pub(super) struct Shared {
     info: Mutex<StreamInfo>,
     pub dropped: AtomicU64,
     pub closing: AtomicBool,
+    effort: Arc<Effort>,
     /// Set where the source speaks RTP: whether the sender has told its clock.
     tells_time: OnceLock<Arc<AtomicBool>>,
 }
@@ -78,6 +79,7 @@ impl GstStream {
             info: Mutex::default(),
             dropped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            effort: Arc::default(),
             tells_time: OnceLock::new(),
         });
         let mut refused = tls::Refused::default();
@@ -241,6 +243,10 @@ impl Stream for GstStream {
         self.shared.dropped.load(Relaxed)
     }
 
+    fn effort(&self) -> Option<Arc<Effort>> {
+        Some(Arc::clone(&self.shared.effort))
+    }
+
     fn tells_time(&self) -> Option<bool> {
         self.shared.tells_time.get().map(|told| told.load(Relaxed))
     }
@@ -355,6 +361,8 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
     if let Some(packets) = &shared.packets {
         compressed::tap(&pad, packets, &learned.clock, false);
     }
+    // After the packets were kept: clips are whole.
+    keyframes::watch(&pad, &shared.effort);
     let (shared, counters) = (Weak::clone(&learned.shared), Arc::clone(&learned.counters));
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())

@@ -12,6 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Happens {
     Turn,
     Frame,
+    Packets,
     Second,
     /// Long enough for anything to have run out.
     Minute,
@@ -21,9 +22,10 @@ enum Happens {
     Answers,
 }
 
-const ALL: [Happens; 8] = [
+const ALL: [Happens; 9] = [
     Happens::Turn,
     Happens::Frame,
+    Happens::Packets,
     Happens::Second,
     Happens::Minute,
     Happens::End,
@@ -59,6 +61,7 @@ impl Played {
         let (after, input) = match happens {
             Happens::Turn => (0, Input::Turn),
             Happens::Frame => (100, Input::Frame),
+            Happens::Packets => (100, Input::Packets),
             Happens::Second => (1000, Input::Nothing),
             Happens::Minute => (60_000, Input::Nothing),
             Happens::End => (0, Input::End),
@@ -119,7 +122,7 @@ fn whatever_happens_it_is_never_stuck_and_always_says_why() {
             let (now, state) = (played.now, played.machine.state());
             match (before, happens) {
                 (Connecting, Happens::Turn) => turn = Some(now),
-                (_, Happens::Frame) => last_heard = now,
+                (_, Happens::Frame) | (Live, Happens::Packets) => last_heard = now,
                 _ => {}
             }
             // It enters what it is in, and something else than before.

@@ -1,0 +1,14 @@
+//! See `attempts::rtsp`.
+#![no_main]
+
+#[path = "../attempts.rs"]
+#[allow(dead_code)]
+mod attempts;
+
+use std::sync::OnceLock;
+
+static CAMERA: OnceLock<attempts::Camera> = OnceLock::new();
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    attempts::rtsp(CAMERA.get_or_init(attempts::Camera::start), data);
+});

@@ -1,0 +1,8 @@
+//! See `attempts::video`.
+#![no_main]
+
+#[path = "../attempts.rs"]
+#[allow(dead_code)]
+mod attempts;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| attempts::video(data));
