@@ -200,11 +200,28 @@ impl Database {
         // It only waits and interrupts: there is nothing in it to panic.
         let _ = watch.join();
         match found {
-            Ok(found) if found == "ok" => Ok(()),
-            Ok(found) => Err(StoreError { damaged: true, ..StoreError::new(&self.path, found, DAMAGED) }),
+            Ok(found) if found == "ok" && self.has_layout(&reader)? => Ok(()),
+            Ok(found) => {
+                let found = if found == "ok" { "its tables lack columns".into() } else { found };
+                Err(StoreError { damaged: true, ..StoreError::new(&self.path, found, DAMAGED) })
+            }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
             Err(error) => Err(explain(&self.path, &error)),
         }
+    }
+
+    /// Whether every table has its columns: a changed letter in their names is no damage to SQLite.
+    fn has_layout(&self, reader: &Connection) -> Result<bool, StoreError> {
+        let mut fresh = Connection::open_in_memory().map_err(|e| explain(&self.path, &e))?;
+        migrate(&mut fresh, &self.path)?;
+        let columns = |of: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
+            let sql = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'";
+            of.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        // What cannot be read as text is no name that was written.
+        let Ok(found) = columns(reader) else { return Ok(false) };
+        let wanted = columns(&fresh).map_err(|e| explain(&self.path, &e))?;
+        Ok(wanted.iter().all(|column| found.contains(column)))
     }
 
     /// Whether an answer of SQLite's said that the file is damaged.

@@ -203,6 +203,25 @@ fn a_damaged_database_is_put_aside_at_the_start_and_never_removed() {
         change(&database(dir), |bytes| bytes[4096..3 * 4096].fill(0xA5));
     });
     assert_eq!((events, aside.len()), (0, 1));
+    let (events, aside) = reopened("a letter of a table's text", |dir| {
+        Connection::open(database(dir))
+            .expect("opened")
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+            .expect("done");
+        change(&database(dir), |bytes| {
+            let text = b"CREATE TABLE clips (";
+            let places: Vec<usize> =
+                (0..bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+            assert!(!places.is_empty());
+            for at in places {
+                // What was there before lies about, too, perhaps cut off.
+                if let Some(column) = bytes[at..].windows(4).position(|part| part == b"body") {
+                    bytes[at + column + 1] = b'i';
+                }
+            }
+        });
+    });
+    assert_eq!((events, aside.len()), (0, 1));
     let (events, aside) = reopened("half a log", |dir| {
         let wal = dir.join("data/sigmawatch.sqlite3-wal");
         change(&wal, |bytes| bytes.truncate(bytes.len() / 2));
