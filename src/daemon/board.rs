@@ -144,7 +144,11 @@ impl Board {
             healthy: problem.is_none()
                 && facts.load_problem.is_none()
                 && facts.standing.sight() == PictureState::Healthy,
-            problem: (facts.standing.problem().or(problem)).or_else(|| facts.load_problem.map(str::to_owned)),
+            // Where little is looked at, little else can be said.
+            problem: (facts.load_problem.filter(|_| facts.standing.link() == crate::api::LinkState::Live))
+                .map(str::to_owned)
+                .or_else(|| facts.standing.problem())
+                .or(problem),
             picture: facts.standing.picture(),
             stream: facts.stream.clone(),
             fps: facts.fps(now),

@@ -26,6 +26,18 @@ pub fn slow(row: Row, scale: Scale) -> Vec<Finding> {
         };
         stream
     };
+    let ask = |took: &mut Vec<f64>| {
+        let asked = Instant::now();
+        assert_eq!(daemon.get("/api/cameras").status(), 200);
+        took.push(asked.elapsed().as_secs_f64());
+        std::thread::sleep(Duration::from_millis(40));
+    };
+    // The machine may have other things to do: what they cost is known from before.
+    let (mut calm, began) = (vec![], Instant::now());
+    while began.elapsed() < Duration::from_secs(8) {
+        ask(&mut calm);
+    }
+    let calm = quantile(&calm, 0.99);
     let began = Instant::now();
     let mut slow: Vec<Option<TcpStream>> = (0..number).map(|n| Some(open(n))).collect();
     let (mut took, mut closed, mut dripped) = (vec![], vec![None; number], Instant::now());
@@ -44,18 +56,15 @@ pub fn slow(row: Row, scale: Scale) -> Vec<Finding> {
                 }
             }
         }
-        let asked = Instant::now();
-        assert_eq!(daemon.get("/api/cameras").status(), 200);
-        took.push(asked.elapsed().as_secs_f64());
-        std::thread::sleep(Duration::from_millis(40));
+        ask(&mut took);
     }
     let heads: Vec<f64> = closed.iter().step_by(2).map(|at| at.unwrap_or(f64::INFINITY)).collect();
     let (p99, last) = (quantile(&took, 0.99), quantile(&heads, 1.0));
     vec![
         row.finding(
-            format!("{number} slow connections: others' p99 < 200 ms"),
-            format!("{:.1} ms of {} requests", p99 * 1e3, took.len()),
-            p99 < 0.2,
+            format!("{number} slow connections: others' p99 < 200 ms, or less than twice that of before"),
+            format!("{:.1} ms of {} requests, {:.1} ms before", p99 * 1e3, took.len(), calm * 1e3),
+            p99 < 0.2_f64.max(2.0 * calm),
         ),
         row.finding(
             "a head that does not end is cut off <= 10 s (+ 2 s of measuring)",
