@@ -105,7 +105,15 @@ impl Runner {
         if !self.begun {
             (self.passed, self.begun) = (self.store.passed(&self.name)?, true);
         }
-        let page = self.store.letters_after(self.passed, self.to.page())?;
+        let mut page = self.store.letters_after(self.passed, self.to.page())?;
+        if let Some(head) = page.first()
+            && let Some(why) = &head.damaged
+        {
+            self.bury(head, why)?;
+            return Ok(Step::GoOn);
+        }
+        // What lies behind a damaged one is for the next time.
+        page.truncate(page.iter().position(|letter| letter.damaged.is_some()).unwrap_or(page.len()));
         let Some(last) = page.last().map(|letter| letter.seq) else { return self.raise_the_dead() };
         let wanted: Vec<&Letter> = page.iter().filter(|letter| wants(&self.wants, letter)).collect();
         if wanted.is_empty() {
@@ -154,6 +162,10 @@ impl Runner {
     /// Tries the dead letters that somebody asked for, once.
     fn raise_the_dead(&mut self) -> Result<Step, StoreError> {
         for dead in self.store.dead_letters(&self.name, true)? {
+            if let Some(why) = &dead.letter.damaged {
+                self.store.bury(&self.name, &dead.letter, why)?;
+                continue;
+            }
             match self.to.deliver(&[&dead.letter]) {
                 Delivered { taken: 1.., .. } => {
                     self.took(1);

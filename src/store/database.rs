@@ -3,7 +3,7 @@
 use super::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -134,6 +134,9 @@ const BUSY_AT_START: Duration = Duration::from_secs(5);
 /// ... and while it runs: what cannot be written waits in memory, so that nobody else has to.
 const BUSY: Duration = Duration::from_millis(250);
 
+/// The log is written back to its file after so many writes: a minute's or less.
+const WRITE_BACK_EVERY: u32 = 64;
+
 /// Two connections to one file: a writer, and a reader that never waits for it (write-ahead log).
 pub(super) struct Database {
     path: PathBuf,
@@ -141,6 +144,11 @@ pub(super) struct Database {
     reader: Mutex<Connection>,
     /// An answer of SQLite's said so.
     damaged: AtomicBool,
+    /// The disk has failed: what the log holds may be lost though a later fsync succeeds, since the kernel forgets what
+    /// it could not write. Nothing is written behind it any more.
+    distrusted: AtomicBool,
+    /// Since the log was written back.
+    writes: AtomicU32,
 }
 
 /// What must be on disk before a write is said to be done.
@@ -155,8 +163,13 @@ pub(super) enum Durable {
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let (writer, reader) = Self::connect(path)?;
-        let damaged = AtomicBool::new(false);
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader), damaged })
+        Ok(Self::of(path, writer, reader))
+    }
+
+    fn of(path: &Path, writer: Connection, reader: Connection) -> Self {
+        let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
+        let (damaged, distrusted, writes) = Default::default();
+        Self { path: path.to_owned(), writer, reader, damaged, distrusted, writes }
     }
 
     fn connect(path: &Path) -> Result<(Connection, Connection), StoreError> {
@@ -166,6 +179,8 @@ impl Database {
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
+            // SQLite would not say where it fails in that.
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
             Ok(connection)
         };
         let mut writer = connect().map_err(|e| explain(path, &e))?;
@@ -241,13 +256,45 @@ impl Database {
         let done = put_aside()?;
         (*writer, *reader) = Self::connect(&self.path)?;
         self.damaged.store(false, Ordering::Relaxed);
+        self.distrusted.store(false, Ordering::Relaxed);
         Ok(done)
     }
 
     fn explain(&self, error: &rusqlite::Error) -> StoreError {
+        let failed = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+        self.distrusted.fetch_or(failed, Ordering::Relaxed);
         let error = explain(&self.path, error);
         self.damaged.fetch_or(error.damaged, Ordering::Relaxed);
         error
+    }
+
+    /// Where the disk has failed: writes all that was written before into the file itself, which is new to the kernel,
+    /// and begins the log anew.
+    fn restore_trust(&self, writer: &Connection) -> rusqlite::Result<()> {
+        if !self.distrusted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _nobody_reads = hold(&self.reader);
+        let busy = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+        if busy {
+            let locked = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(locked, None));
+        }
+        self.distrusted.store(false, Ordering::Relaxed);
+        tracing::info!("the disk of the store writes again, and what was written before is on it");
+        Ok(())
+    }
+
+    /// Writes the log back to its file now and then. What was written is safe without it.
+    fn write_back(&self, writer: &Connection) {
+        if self.writes.fetch_add(1, Ordering::Relaxed) + 1 < WRITE_BACK_EVERY {
+            return;
+        }
+        self.writes.store(0, Ordering::Relaxed);
+        if let Err(error) = writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            // The next write says so, to those who can tell others.
+            let _ = self.explain(&error);
+        }
     }
 
     /// Two connections that read only, to a database of exactly this program's layout.
@@ -274,8 +321,7 @@ impl Database {
                 "use the sigmawatch that wrote it last, or let the daemon of this one bring it up to date",
             ));
         }
-        let damaged = AtomicBool::new(false);
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader), damaged })
+        Ok(Self::of(path, writer, reader))
     }
 
     /// Runs `work` in one transaction, which takes place as a whole or not at all.
@@ -286,6 +332,7 @@ impl Database {
     ) -> Result<T, StoreError> {
         let mut writer = hold(&self.writer);
         let attempt = || -> rusqlite::Result<T> {
+            self.restore_trust(&writer)?;
             let level = if durable == Durable::PowerLoss { "FULL" } else { "NORMAL" };
             writer.pragma_update(None, "synchronous", level)?;
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -293,7 +340,9 @@ impl Database {
             transaction.commit()?;
             Ok(done)
         };
-        attempt().map_err(|e| self.explain(&e))
+        let done = attempt().map_err(|e| self.explain(&e))?;
+        self.write_back(&writer);
+        Ok(done)
     }
 
     /// Bytes in use: pages that hold something, and the write-ahead log.
@@ -364,6 +413,18 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
     let damaged = matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
     let (problem, remedy) = match code {
+        Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen)
+            if is_read_only(path) =>
+        {
+            (
+                "the disk can only be read".to_owned(),
+                "the kernel's log says why (dmesg); mount it for writing again",
+            )
+        }
+        Some(ErrorCode::SystemIoFailure) => (
+            format!("the disk fails: {}", detail(error)),
+            "the kernel's log says more (dmesg); replace the disk",
+        ),
         Some(ErrorCode::NotADatabase) => {
             ("this is no SQLite database, or its beginning is damaged".to_owned(), DAMAGED)
         }
@@ -379,3 +440,26 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     };
     StoreError { damaged, ..StoreError::new(path, problem, remedy) }
 }
+
+/// Whether the file system refuses every write. Asked by the lock beside the database: to open and close the database
+/// itself would end SQLite's locks on it.
+fn is_read_only(path: &Path) -> bool {
+    let tried = std::fs::File::options().append(true).open(path.with_file_name("lock"));
+    tried.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// What the disk failed in.
+fn detail(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ffi;
+    match error.sqlite_error().map(|error| error.extended_code) {
+        Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
+            "what was written cannot be made safe (fsync)"
+        }
+        Some(ffi::SQLITE_IOERR_WRITE) => "it cannot be written",
+        Some(ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ) => "it cannot be read",
+        _ => "an input or output error",
+    }
+}
+
+#[cfg(test)]
+mod tests;

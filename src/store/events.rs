@@ -1,6 +1,7 @@
 //! Events in the database: written at each change, read newest first in pages.
 
 use super::clips::decode_clip;
+use super::damage::text;
 use super::database::Durable;
 use super::outbox::{Announcement, post};
 use super::reviews::decode_review;
@@ -124,7 +125,9 @@ impl Store {
         let sql = format!("{EVENT} WHERE {} ORDER BY id DESC LIMIT {}", conditions.join(" AND "), limit + 1);
         let mut events = self.database.read(|c| {
             c.prepare_cached(&sql)?
-                .query_map(params_from_iter(values), |row| Ok((row.get::<_, String>(6)?, readable(row)?)))?
+                .query_map(params_from_iter(values), |row| {
+                    Ok((row.get::<_, String>(6)?, self.readable(row)?))
+                })?
                 .collect::<rusqlite::Result<Vec<(String, Option<Event>)>>>()
         })?;
         let more = events.len() > limit;
@@ -152,7 +155,8 @@ impl Store {
     pub fn events_changed_since(&self, since: Timestamp, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.database.read(|c| {
             c.prepare_cached(&format!("{EVENT} WHERE changed_us >= ?1 ORDER BY changed_us, id LIMIT ?2"))?
-                .query_map(params![since.as_microsecond(), limit as i64], decode)?
+                .query_map(params![since.as_microsecond(), limit as i64], |row| self.readable(row))?
+                .filter_map(Result::transpose)
                 .collect()
         })
     }
@@ -170,6 +174,19 @@ impl Store {
             self.announce_event(event, said(event).as_ref())?;
         }
         Ok(events)
+    }
+
+    /// As [`decode`]; `None` for a row whose text a damaged disk has changed, which is said and left out.
+    fn readable(&self, row: &Row) -> rusqlite::Result<Option<Event>> {
+        match decode(row) {
+            Ok(event) => Ok(Some(event)),
+            Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
+            Err(error) => {
+                let (id, _) = text(row, 6)?;
+                self.damage.say(format!("event {id}, which is left out: {error}"));
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -193,18 +210,6 @@ fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Beside
     ])?;
     let kept = t.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([&event.id], decode)?;
     Ok(Beside { review: kept.review, clip: kept.clip })
-}
-
-/// As [`decode`]; `None` for a row whose text a damaged disk has changed, which is said and left out.
-fn readable(row: &Row) -> rusqlite::Result<Option<Event>> {
-    match decode(row) {
-        Ok(event) => Ok(Some(event)),
-        Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
-        Err(error) => {
-            tracing::error!("an event in the database cannot be read, and is left out: {error}");
-            Ok(None)
-        }
-    }
 }
 
 pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {

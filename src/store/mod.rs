@@ -2,6 +2,7 @@
 
 mod backlog;
 mod clips;
+mod damage;
 mod database;
 mod events;
 mod files;
@@ -58,6 +59,7 @@ impl StoreError {
         use std::io::ErrorKind as K;
         let remedy = match error.kind() {
             K::PermissionDenied => "let the daemon's user write there",
+            K::ReadOnlyFilesystem => "the kernel's log says why (dmesg); mount it for writing again",
             K::StorageFull | K::QuotaExceeded => "free some disk space or keep less",
             K::NotFound => "see that the folder exists",
             _ => "see to the disk",
@@ -76,6 +78,7 @@ pub struct Store {
     telling: Mutex<()>,
     bell: outbox::Bell,
     backlog: backlog::Backlog,
+    damage: damage::Damage,
     /// Names of the sinks that there are.
     sinks: Mutex<Vec<String>>,
     /// The minute up to which no score is left to be packed.
@@ -119,9 +122,9 @@ impl Store {
 
     fn of(layout: Layout, database: Database, clock: Arc<dyn Clock>, lock: Option<File>) -> Self {
         let (telling, bell) = (Mutex::new(()), outbox::Bell::default());
-        let (backlog, sinks) = (backlog::Backlog::default(), Mutex::default());
+        let (backlog, damage, sinks) = Default::default();
         let packed_until = AtomicI64::new(i64::MIN);
-        Self { layout, database, clock, telling, bell, backlog, sinks, packed_until, _lock: lock }
+        Self { layout, database, clock, telling, bell, backlog, damage, sinks, packed_until, _lock: lock }
     }
 
     /// To be held while an event is written and told, so that no older state of it is told after a newer one.

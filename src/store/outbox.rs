@@ -1,10 +1,10 @@
 //! The outbox: what is to be told, on disk before anybody hears of it; how far each sink is; dead letters.
 
+use super::damage::text;
 use super::database::Durable;
 use super::{Store, StoreError};
 use crate::alert::{Change, Severity};
 use crate::base::{CameraName, Timestamp, choices};
-use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
@@ -57,6 +57,9 @@ pub struct Letter {
     pub seq: i64,
     pub time: Timestamp,
     pub announcement: Announcement,
+    /// What a damaged disk has changed of it, where that can be seen; `announcement` holds what can be read. Such a
+    /// letter is not to be delivered.
+    pub damaged: Option<String>,
 }
 
 impl Letter {
@@ -109,7 +112,8 @@ impl Store {
     pub fn told_states(&self) -> Result<BTreeMap<CameraName, String>, StoreError> {
         self.database.read(|c| {
             let mut query = c.prepare_cached("SELECT camera, state FROM told_states")?;
-            let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?;
+            // A state that was never told is another than the one the camera is in: that is told again.
+            let rows = query.query_map([], |row| Ok((text(row, 0)?.0.into(), text(row, 1)?.0)))?;
             rows.collect()
         })
     }
@@ -129,7 +133,7 @@ impl Store {
     }
 
     /// Says which sinks there are. A new one begins with what comes from now on; one that is gone is forgotten
-    /// with its dead letters.
+    /// with its dead letters. Where a damaged disk has changed how far one is, it is told again rather than not at all.
     pub fn set_sinks(&self, names: &[String]) -> Result<(), StoreError> {
         *self.sinks.lock().expect("nothing panics while it is held") = names.to_vec();
         let newest = self.database.write(Durable::PowerLoss, |t| {
@@ -137,19 +141,31 @@ impl Store {
                 .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'", [], |row| row.get(0))
                 .optional()?
                 .unwrap_or(0);
-            let known: Vec<String> = t
-                .prepare("SELECT name FROM sinks")?
-                .query_map([], |row| row.get(0))?
+            let known: Vec<((String, bool), i64)> = t
+                .prepare("SELECT name, passed FROM sinks")?
+                .query_map([], |row| Ok((text(row, 0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
-            for gone in known.iter().filter(|name| !names.contains(name)) {
+            for ((gone, _), _) in known.iter().filter(|((name, whole), _)| *whole && !names.contains(name)) {
                 t.execute("DELETE FROM sinks WHERE name = ?1", [gone])?;
                 t.execute("DELETE FROM dead_letters WHERE sink = ?1", [gone])?;
+            }
+            // One whose name cannot be read is one of those that seem new.
+            let nameless = known.iter().filter(|((_, whole), _)| !whole).map(|(_, passed)| *passed).min();
+            if nameless.is_some() {
+                self.damage.say("the name of a sink: it may be told some things twice".into());
+                t.execute(
+                    "DELETE FROM sinks WHERE name NOT IN (SELECT value FROM json_each(?1))",
+                    [serde_json::to_string(names).expect("texts")],
+                )?;
             }
             for name in names {
                 t.execute(
                     "INSERT OR IGNORE INTO sinks (name, passed) VALUES (?1, ?2)",
-                    params![name, newest],
+                    params![name, nameless.map_or(newest, |passed| passed.min(newest))],
                 )?;
+            }
+            if t.execute("UPDATE sinks SET passed = 0 WHERE passed NOT BETWEEN 0 AND ?1", [newest])? > 0 {
+                self.damage.say("how far a sink is: it is told again what is left".into());
             }
             Ok(newest)
         })?;
@@ -228,7 +244,8 @@ impl Store {
                 "SELECT {COLUMNS}, died_us, why FROM dead_letters WHERE sink = ?1 AND again >= ?2 ORDER BY seq"
             );
             let dead = |row: &Row| {
-                Ok(DeadLetter { letter: letter(row)?, died: time(row.get(7)?)?, why: row.get(8)? })
+                let died = time(row.get(7)?).unwrap_or(Timestamp::UNIX_EPOCH);
+                Ok(DeadLetter { letter: letter(row)?, died, why: text(row, 8)?.0 })
             };
             c.prepare_cached(&sql)?.query_map(params![sink, again], dead)?.collect()
         })
@@ -272,10 +289,13 @@ impl Store {
                 })
                 .optional()?
                 .unwrap_or(0);
-            let too_old: i64 =
-                t.query_row("SELECT coalesce(max(seq), 0) FROM outbox WHERE time_us < ?1", [before], |r| {
-                    r.get(0)
-                })?;
+            // Up to the first that is not: one whose time a damaged disk has changed takes no others with it.
+            let young = "SELECT seq FROM outbox NOT INDEXED WHERE time_us >= ?1 ORDER BY seq LIMIT 1";
+            let too_old: i64 = t.query_row(
+                &format!("SELECT coalesce(({young}) - 1, (SELECT max(seq) FROM outbox), 0)"),
+                [before],
+                |r| r.get(0),
+            )?;
             let first: i64 = t.query_row("SELECT coalesce(min(seq), 0) FROM outbox", [], |r| r.get(0))?;
             let cut = too_many.max(too_old).min(first + AT_ONCE - 1);
             let mut lost = Vec::new();
@@ -336,30 +356,40 @@ fn rank(severity: Severity) -> i64 {
     }
 }
 
-fn time(us: i64) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_microsecond(us).map_err(|e| FromSqlError::other(e).into())
+fn time(us: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(us).ok()
 }
 
 fn count(row: &Row) -> rusqlite::Result<u64> {
     row.get::<_, i64>(0).map(i64::unsigned_abs)
 }
 
+/// Reads as much as can be read. A subject that is none counts as a new alert: the one that nobody is to miss.
 fn letter(row: &Row) -> rusqlite::Result<Letter> {
-    let subject: String = row.get(3)?;
+    let mut wrong = vec![];
+    let mut see = |what: &'static str, whole: bool| {
+        if !whole {
+            wrong.push(what);
+        }
+    };
+    let time = time(row.get(1)?);
+    see("its time", time.is_some());
+    let ((about, whole), (subject, _)) = (text(row, 2)?, text(row, 3)?);
+    see("whom it is about", whole);
+    let subject = Subject::named(&subject);
+    see("what it says", subject.is_some());
+    let ((camera, whole), (body, readable)) = (text(row, 4)?, text(row, 6)?);
+    see("its camera", whole);
+    see("its text", readable && serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok());
     let severity = match row.get::<_, Option<i64>>(5)? {
         None => None,
         Some(0) => Some(Severity::Low),
         Some(1) => Some(Severity::Medium),
         Some(_) => Some(Severity::High),
     };
-    let unknown = || FromSqlError::other(std::io::Error::other(format!("no subject `{subject}`")));
-    let subject = Subject::named(&subject).ok_or_else(unknown)?;
-    let announcement = Announcement {
-        about: row.get(2)?,
-        subject,
-        camera: row.get::<_, String>(4)?.into(),
-        severity,
-        body: row.get(6)?,
-    };
-    Ok(Letter { seq: row.get(0)?, time: time(row.get(1)?)?, announcement })
+    let subject = subject.unwrap_or(Subject::AlertNew);
+    let announcement = Announcement { about, subject, camera: camera.into(), severity, body };
+    let damaged = (!wrong.is_empty())
+        .then(|| format!("{} is damaged in the database (see to the disk)", wrong.join(", ")));
+    Ok(Letter { seq: row.get(0)?, time: time.unwrap_or(Timestamp::UNIX_EPOCH), announcement, damaged })
 }

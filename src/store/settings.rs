@@ -1,5 +1,6 @@
 //! What people have set while the daemon ran, and is to hold after a restart.
 
+use super::damage::text;
 use super::database::Durable;
 use super::{Store, StoreError};
 use rusqlite::OptionalExtension;
@@ -17,16 +18,26 @@ impl Store {
         })
     }
 
-    /// What was set last; `None` where nothing ever was.
+    /// What was set last, as far as it can be read; `None` where nothing ever was.
     pub fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.database.read(|c| {
-            c.query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0)).optional()
-        })
+        let sql = "SELECT value FROM settings WHERE name = ?1";
+        let found = self.database.read(|c| c.query_row(sql, [name], |row| text(row, 0)).optional())?;
+        Ok(found.map(|(value, _)| value))
     }
 
-    /// Whether a camera is to open events, where somebody has said so.
+    /// Whether a camera is to open events, where somebody has said so. What a damaged disk has made of it counts for
+    /// nothing, and is said.
     pub fn detect(&self, camera: &str) -> Result<Option<bool>, StoreError> {
-        Ok(self.setting(&format!("detect/{camera}"))?.map(|value| value == "on"))
+        let said = self.setting(&format!("detect/{camera}"))?;
+        Ok(match said.as_deref() {
+            None => None,
+            Some("on") => Some(true),
+            Some("off") => Some(false),
+            Some(_) => {
+                self.damage.say(format!("whether `{camera}` is to alert: the configuration's word holds"));
+                None
+            }
+        })
     }
 
     pub fn put_detect(&self, camera: &str, on: bool) -> Result<(), StoreError> {

@@ -1,10 +1,12 @@
 //! Stores that cannot be written or read: what waits, what is put aside, what goes for want of room.
 
+use crate::daemon::{Says, write_scorer};
 use crate::fixture::{event, row};
+use crate::program::{Daemon, Home};
 use crate::sink_place::{Place, ids, lines, wait_for};
 use rusqlite::Connection;
 use sigmawatch::alert::{Change, Clip, Event};
-use sigmawatch::api::announce_event;
+use sigmawatch::api::{Sinks, announce_event};
 use sigmawatch::base::{SimClock, SystemClock, Timestamp};
 use sigmawatch::store::{EventFilter, Limits, MOST_CHANGES, MOST_SCORES, Store};
 use std::path::{Path, PathBuf};
@@ -310,4 +312,109 @@ fn where_the_disk_lacks_room_clips_go_first_and_of_the_last_hour_only_they() {
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].first_segment, &left[0].clip), (2000, &None));
     assert_eq!(std::fs::read_dir(dir.path().join("clips")).expect("lists").count(), 0);
+}
+
+/// Flips one bit of the letter `at` wherever the file holds `text`.
+fn flip(dir: &Path, text: &str, at: usize) {
+    let other = Connection::open(database(dir)).expect("opened");
+    other.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("written back");
+    drop(other);
+    change(&database(dir), |bytes| {
+        let is_there = |place: &usize| bytes[*place..].starts_with(text.as_bytes());
+        let places: Vec<usize> = (0..bytes.len()).filter(is_there).collect();
+        assert!(!places.is_empty(), "{text}");
+        // The high bit: what comes is no text any more.
+        places.into_iter().for_each(|place| bytes[place + at] ^= 0x80);
+    });
+}
+
+#[test]
+fn a_letter_that_is_damaged_is_a_dead_one_and_those_behind_it_are_told() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let log = "[[sink]]\nname = \"log\"\nkind = \"jsonl\"\npath = \"log.jsonl\"\n";
+    let two = format!("{log}{}", log.replace("log", "other"));
+    {
+        let place = Place::at(dir.path());
+        place.start(&two).stop();
+        place.announce(0..12);
+    }
+    // Of a camera's name, and of what is said.
+    flip(dir.path(), &format!("{}alert.newgate", event(2).id), 36 + 10);
+    flip(dir.path(), &format!("{}alert.newyard", event(5).id), 36 + 7);
+    let other = Connection::open(database(dir.path())).expect("opened");
+    let of = |n| format!("WHERE about = '{}'", event(n).id);
+    other
+        .execute_batch(&format!(
+            "UPDATE outbox SET body = replace(body, '{{', 'z') {};
+             UPDATE outbox SET time_us = time_us - (1 << 62) {};
+             -- It can be read, and is older than anything that is kept: those before it stay all the same.
+             UPDATE outbox SET time_us = -1 {};
+             -- How far a sink is, and a sink's name.
+             UPDATE sinks SET passed = passed + (1 << 40) WHERE name = 'log';
+             UPDATE sinks SET name = CAST(x'6f74e86572' AS TEXT) WHERE name = 'other';
+             INSERT INTO told_states VALUES (CAST(x'e761' AS TEXT), CAST(x'e76c' AS TEXT));",
+            of(7),
+            of(9),
+            of(10)
+        ))
+        .expect("changed");
+    drop(other);
+    let place = Place::at(dir.path());
+    let posts = place.start(&two);
+    posts.sweep().expect("swept");
+    let whole: Vec<String> = [0, 1, 3, 4, 6, 8, 10, 11].map(|n| event(n).id).into();
+    for (number, name) in ["log", "other"].into_iter().enumerate() {
+        let file = dir.path().join(format!("{name}.jsonl"));
+        let told = || {
+            lines(&file)
+                .iter()
+                .map(|line| line["id"].as_str().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        wait_for("those that are whole are told", || (told() == whole).then_some(()));
+        let why: Vec<String> =
+            posts.dead(name).expect("read").expect("a sink").into_iter().map(|dead| dead.why).collect();
+        assert_eq!(why.len(), 4, "{name}: {why:?}");
+        for (what, why) in ["its camera", "what it says", "its text", "its time"].iter().zip(&why) {
+            assert!(why.contains(what) && why.contains("damaged"), "{why}");
+        }
+        // What is left of three of them can be told after all; of a text that is none, nothing.
+        posts.retry(name).expect("written");
+        wait_for("tried again", || posts.list().ok().filter(|list| list[number].dead_letters == 1));
+        assert_eq!(told().len(), whole.len() + 3);
+    }
+    assert!(place.store.told_states().is_ok());
+    posts.stop();
+}
+
+#[test]
+fn a_setting_that_is_damaged_is_said_once_and_the_configuration_holds() {
+    let home = Home::new("", "");
+    write_scorer(&home.path("always.onnx"), 96, 64, Says::Unusual);
+    let cameras =
+        ["gate", "yard"].map(|name| format!("[[camera]]\nname = \"{name}\"\nsource = \"synthetic\"\n"));
+    home.configure("width = 96\nheight = 64\nscorer = \"always.onnx\"", &cameras.concat());
+    let switch_off = |daemon: &Daemon, camera: &str| {
+        let path = daemon.address(&format!("/api/cameras/{camera}/detect"));
+        ureq::post(path).send_json(serde_json::json!({"on": false})).expect("switched off");
+    };
+    let on = |daemon: &Daemon, camera: &str| daemon.camera(camera)["detect"]["on"].as_bool().expect("said");
+    let daemon = home.start();
+    switch_off(&daemon, "gate");
+    switch_off(&daemon, "yard");
+    daemon.stop();
+    flip(&home.path(""), "detect/gateoff", 12);
+    let daemon = home.start();
+    assert!(on(&daemon, "gate") && !on(&daemon, "yard"));
+    for _ in 0..3 {
+        assert_eq!(daemon.post("/api/config/reload").status(), 200);
+        drop(daemon.json("/api/cameras"));
+    }
+    let said = || daemon.log().matches("damaged in the database: whether `gate` is to alert").count();
+    assert_eq!(said(), 1, "{}", daemon.log());
+    switch_off(&daemon, "gate");
+    daemon.stop();
+    let daemon = home.start();
+    assert!(!on(&daemon, "gate"), "what is set anew holds");
+    daemon.stop();
 }

@@ -21,11 +21,11 @@ const CAMERA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\nscen
 const SINK: &str = "[[sink]]\nname = \"log\"\nkind = \"jsonl\"\npath = \"told.jsonl\"\n";
 const RULE: &str = "stride = 2\nopen_n = 1\nopen_m = 1\nclose_after = \"100ms\"\ncool_down = \"0s\"";
 
-fn alerting(camera: &str) -> Home {
+pub fn alerting(camera: &str) -> Home {
     watched(Says::Either, RULE, &format!("{CAMERA}{camera}{SINK}"))
 }
 
-fn new_alerts(ear: &Ear, from: Instant, to: Instant) -> Vec<Value> {
+pub fn new_alerts(ear: &Ear, from: Instant, to: Instant) -> Vec<Value> {
     let heard = ear.all(from, |heard| heard.topic == "alert.new" && heard.at <= to);
     heard.into_iter().map(|heard| heard.data).collect()
 }
@@ -73,7 +73,7 @@ fn lost(daemon: &Daemon, home: &Home, ear: &Ear, since: Instant) -> Result<usize
 }
 
 /// Waits until nothing is lost, `patience` at most; what is said of it, and whether it is so.
-fn nothing_lost(
+pub fn nothing_lost(
     daemon: &Daemon,
     home: &Home,
     ear: &Ear,
@@ -90,18 +90,18 @@ fn nothing_lost(
     }
 }
 
-fn failing(daemon: &Daemon) -> Option<String> {
+pub fn failing(daemon: &Daemon) -> Option<String> {
     daemon.json("/api/store")["problem"].as_str().map(str::to_owned)
 }
 
 /// Until the store is well again, seconds.
-fn recovered(daemon: &Daemon, since: Instant) -> f64 {
+pub fn recovered(daemon: &Daemon, since: Instant) -> f64 {
     daemon.until("a store that is well", || failing(daemon).is_none().then_some(()));
     since.elapsed().as_secs_f64()
 }
 
 /// That alerts are told while the fault lasts, and that it is said.
-fn meanwhile(row: Row, daemon: &Daemon, ear: &Ear, from: Instant, says: &str) -> Vec<Finding> {
+pub fn meanwhile(row: Row, daemon: &Daemon, ear: &Ear, from: Instant, says: &str) -> Vec<Finding> {
     let alerts = new_alerts(ear, from, Instant::now());
     let late = quantile(&ear.lateness("plaza", from, Instant::now()), 1.0);
     let problem = failing(daemon).unwrap_or_default();
@@ -182,7 +182,13 @@ fn fill(file: &mut File, disk: &Path, leave: u64) {
     }
 }
 
-pub fn full(row: Row, scale: Scale) -> Vec<Finding> {
+pub fn full_or_read_only(row: Row, scale: Scale) -> Vec<Finding> {
+    let mut findings = full(row, scale);
+    findings.extend(super::refusals::read_only(row, scale));
+    findings
+}
+
+fn full(row: Row, scale: Scale) -> Vec<Finding> {
     let home = alerting("clips = true\nclip_before = \"1s\"\nclip_after = \"1s\"\n");
     let config = std::fs::read_to_string(home.path("config.toml")).expect("read");
     let config = config.replace("dir = \"data\"\n", "dir = \"data\"\nmin_free = \"6MB\"\n");
@@ -233,7 +239,7 @@ pub fn full(row: Row, scale: Scale) -> Vec<Finding> {
     findings
 }
 
-fn whole(row: Row, data: &Path) -> Finding {
+pub fn whole(row: Row, data: &Path) -> Finding {
     let database = Connection::open(data.join("sigmawatch.sqlite3")).expect("opened");
     let said: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("asked");
     row.finding("integrity_check", said.clone(), said == "ok")
@@ -343,7 +349,7 @@ fn damaged_at_rest(row: Row, scale: Scale, home: &Home) -> Vec<Finding> {
 
 #[test]
 fn a_full_disk_takes_clips_first_and_no_alert() {
-    super::short(10);
+    super::short_of(10, full);
 }
 
 #[test]

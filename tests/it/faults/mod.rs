@@ -12,8 +12,9 @@ mod ear;
 mod machine;
 mod models;
 mod network;
-mod process;
+pub mod process;
 mod proxy;
+mod refusals;
 mod sights;
 mod stalls;
 mod storm;
@@ -102,14 +103,15 @@ const ROWS: &[Row] = &[
     Row { number: 7, fault: "picture frozen or black", make: sights::blind },
     Row { number: 8, fault: "daemon killed at random", make: disk::kills },
     Row { number: 9, fault: "process beside the daemon hangs", make: models::learner },
-    Row { number: 10, fault: "disk full", make: disk::full },
+    Row { number: 10, fault: "disk full, read-only", make: disk::full_or_read_only },
+    Row { number: 11, fault: "fsync fails", make: refusals::fsync },
     Row { number: 12, fault: "database locked, damaged", make: disk::database },
     Row { number: 13, fault: "clock set by an hour, a day", make: clocks::steps },
     Row { number: 17, fault: "slow clients", make: clients::slow },
     Row { number: 18, fault: "wrong configurations", make: clients::configurations },
     Row { number: 19, fault: "model files that are wrong", make: models::files },
     Row { number: 20, fault: "scores that mean nothing", make: models::scores },
-    Row { number: 22, fault: "few files, no processor time", make: machine::limits },
+    Row { number: 22, fault: "few files, memory, processor time", make: machine::limits },
     Row { number: 23, fault: "a week of reconnects", make: churn::soak },
 ];
 
@@ -119,7 +121,12 @@ pub fn row(number: u8) -> Row {
 
 /// The short form of a row, as a test: fails where a finding does.
 pub fn short(number: u8) {
-    let findings = row(number).run(Scale::Short);
+    short_of(number, row(number).make);
+}
+
+/// The short form of a part of a row.
+pub fn short_of(number: u8, make: fn(Row, Scale) -> Vec<Finding>) {
+    let findings = Row { make, ..row(number) }.run(Scale::Short);
     findings.iter().for_each(|finding| println!("{}", line(finding)));
     let failed: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Fail).collect();
     assert!(failed.is_empty(), "{failed:#?}");
