@@ -168,8 +168,6 @@ impl Posts {
             let posts = self.posts();
             let leave: Vec<&Post> = posts.iter().filter(|post| !stays(post)).collect();
             end(&leave);
-            let gone = |post: &&&Post| next.sinks.iter().all(|(name, _)| *name != post.sink.name);
-            leave.iter().filter(gone).for_each(|post| self.parts.metrics.forget_sink(&post.sink.name));
         }
         let mut all = self.posts.write().expect("nothing panics while it is held");
         let mut before = std::mem::take(&mut *all);
@@ -184,6 +182,9 @@ impl Posts {
                 None => posts.extend(before.extract_if(.., |post| post.sink.name == name)),
             }
         }
+        // While nobody lists them: whoever did would count the one that has gone once more.
+        let gone = |post: &&Post| posts.iter().all(|other| other.sink.name != post.sink.name);
+        before.iter().filter(gone).for_each(|post| self.parts.metrics.forget_sink(&post.sink.name));
         *all = posts;
     }
 
@@ -210,7 +211,8 @@ impl Posts {
                 }
             }
         }
-        for status in self.list()? {
+        let posts = self.posts();
+        for status in self.statuses(&posts)? {
             self.parts.metrics.sink(&status.name, status.state == SinkState::Ok, status.waiting);
         }
         Ok(())
@@ -219,6 +221,24 @@ impl Posts {
     /// Ends the threads once they have delivered what they can, or after three seconds.
     pub fn stop(&self) {
         end(&self.posts().iter().collect::<Vec<_>>());
+    }
+
+    fn statuses(&self, posts: &[Post]) -> Result<Vec<SinkStatus>, StoreError> {
+        let status = |post: &Post| {
+            let known = post.known.lock().expect("nothing panics while it is held").clone();
+            let name = post.sink.name.clone();
+            Ok(SinkStatus {
+                kind: post.sink.to.kind().name(),
+                state: if known.failing_since.is_some() { SinkState::Failing } else { SinkState::Ok },
+                delivered: known.delivered,
+                waiting: self.parts.store.count_after(self.parts.store.passed(&name)?)?,
+                failing_since: known.failing_since,
+                last_error: known.last_error,
+                dead_letters: self.parts.store.count_dead(&name)?,
+                name,
+            })
+        };
+        posts.iter().map(status).collect()
     }
 
     fn named<R>(&self, name: &str, about: impl FnOnce(&config::Sink) -> R) -> Option<R> {
@@ -246,21 +266,7 @@ pub enum StartError {
 
 impl Sinks for Posts {
     fn list(&self) -> Result<Vec<SinkStatus>, StoreError> {
-        let status = |post: &Post| {
-            let known = post.known.lock().expect("nothing panics while it is held").clone();
-            let name = post.sink.name.clone();
-            Ok(SinkStatus {
-                kind: post.sink.to.kind().name(),
-                state: if known.failing_since.is_some() { SinkState::Failing } else { SinkState::Ok },
-                delivered: known.delivered,
-                waiting: self.parts.store.count_after(self.parts.store.passed(&name)?)?,
-                failing_since: known.failing_since,
-                last_error: known.last_error,
-                dead_letters: self.parts.store.count_dead(&name)?,
-                name,
-            })
-        };
-        self.posts().iter().map(status).collect()
+        self.statuses(&self.posts())
     }
 
     fn dead(&self, sink: &str) -> Result<Option<Vec<DeadLetter>>, StoreError> {

@@ -42,6 +42,7 @@ mod program;
 mod python;
 mod provider;
 mod reload;
+mod reload_parts;
 mod reviewed;
 mod rights;
 mod rtsp;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A camera that is watched by a model that is always alarmed.
-fn synthetic(name: &str, more: &str) -> String {
+pub fn synthetic(name: &str, more: &str) -> String {
     format!("[[camera]]\nname = \"{name}\"\nsource = \"synthetic\"\n{more}\n")
 }
 
@@ -30,7 +30,7 @@ fn gate(camera: &RtspCamera) -> String {
 }
 
 /// The defaults of all cameras; `close_after` is long, so that an event stays open.
-const DETECTOR: &str = "width = 96\nheight = 64\nscorer = \"always.onnx\"\nclose_after = \"10m\"";
+pub const DETECTOR: &str = "width = 96\nheight = 64\nscorer = \"always.onnx\"\nclose_after = \"10m\"";
 
 /// What the service manager was told, apart from the watchdog's food.
 struct Manager(Arc<Mutex<Vec<String>>>);
@@ -57,7 +57,7 @@ impl Manager {
     }
 }
 
-fn reload(daemon: &Daemon) -> (u16, Value) {
+pub fn reload(daemon: &Daemon) -> (u16, Value) {
     let mut answer = daemon.post("/api/config/reload");
     (answer.status().as_u16(), answer.body_mut().read_json().expect("JSON"))
 }

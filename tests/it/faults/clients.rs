@@ -1,10 +1,11 @@
 //! What comes from people and their programs: clients that are slow on purpose, configurations that are wrong.
 
-use super::ear::quantile;
-use super::stalls::watched;
+use super::ear::{Ear, quantile};
+use super::stalls::{LONG, watched};
 use super::{Finding, Row, Scale};
 use crate::daemon::Says;
 use crate::program::{Home, sigmawatch};
+use rustix::process::Signal;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -115,6 +116,62 @@ pub fn configurations(row: Row, _: Scale) -> Vec<Finding> {
             said.status.code() == Some(78) && took <= 1.0 && placed,
         ));
     }
+    findings.extend(reloads(row));
+    findings
+}
+
+/// Wrong configurations for a daemon that runs: by the signal, one after the other.
+fn reloads(row: Row) -> Vec<Finding> {
+    let home = watched(Says::Difference, "stride = 2", PLAZA);
+    let path = home.path("config.toml");
+    let good = std::fs::read_to_string(&path).expect("read");
+    let daemon = home.start();
+    let ear = Ear::new(&daemon);
+    ear.first(Instant::now(), LONG, |heard| heard.is_score_of("plaza")).expect("analysed");
+    let in_force = daemon.json("/api/config");
+    let line_of = |text: &str, what: &str| {
+        let line = text.lines().position(|line| line.contains(what)).map_or(0, |line| line + 1);
+        format!("config.toml:{line}:")
+    };
+    let wrong = |from: &str, to: &str| {
+        let text = good.replace(from, to);
+        let place = line_of(&text, to);
+        (text, place)
+    };
+    let nested = format!("{good}\nx = {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    let bad = [
+        ("an unknown key", wrong("workers = 1", "wrokers = 1")),
+        ("a wrong value", wrong("workers = 1", "workers = \"many\"")),
+        ("deep nesting", (nested.clone(), line_of(&nested, "x = [["))),
+        ("a model that is not there", wrong("always.onnx", "never.onnx")),
+        ("50 MiB", (format!("{good}# {}\n", "x".repeat(50 << 20)), "config.toml".into())),
+    ];
+    let mut findings = vec![];
+    for (what, (text, place)) in bad {
+        let refusals = || daemon.log().matches("the configuration is not taken over").count();
+        let before = refusals();
+        std::fs::write(&path, text).expect("written");
+        let began = Instant::now();
+        daemon.signal(Signal::HUP);
+        daemon.until("the refusal", || (refusals() > before).then_some(()));
+        let took = began.elapsed().as_secs_f64();
+        let log = daemon.log();
+        let said = log.lines().rfind(|line| line.contains("not taken over")).unwrap_or_default();
+        let goes_on = ear.first(Instant::now(), LONG, |heard| heard.is_score_of("plaza")).is_some();
+        let plaza = daemon.camera("plaza");
+        let untouched = plaza["reconnects"] == 0 && plaza["state"] == "live";
+        let told = daemon.metric("config_last_reload_successful") == 0.0;
+        findings.push(row.finding(
+            format!("{what}, by SIGHUP: refused, with its place; all goes on as it was"),
+            format!("{took:.2} s; {place} {}", if said.contains(&place) { "named" } else { "NOT NAMED" }),
+            said.contains(&place) && goes_on && untouched && told && daemon.json("/api/config") == in_force,
+        ));
+    }
+    std::fs::write(&path, good).expect("written");
+    daemon.signal(Signal::HUP);
+    let mended = || (daemon.metric("config_last_reload_successful") == 1.0).then_some(());
+    daemon.until("the good configuration", mended);
+    daemon.stop();
     findings
 }
 
