@@ -139,6 +139,7 @@ fn only_decode(clip: &str) -> Result<()> {
         transport: config::Transport::Tcp,
         live: false,
         real_time: true,
+        isolate: false,
     });
     let clock = std::sync::Arc::new(SystemClock::default());
     let mut source = open_source(&source, &machine::root().join("pipelines"), clock)?;

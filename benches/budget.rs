@@ -253,6 +253,7 @@ fn features(clip: &Path, model: &ExtractorModel, session: &mut dyn Extractor) ->
         live: false,
         ca: None,
         real_time: false,
+        isolate: false,
     });
     let mut source = open_source(&source, &root().join("pipelines"), Arc::new(SystemClock::default()))?;
     let mut stream = source.open(&[model.spec().frame.clone()])?;

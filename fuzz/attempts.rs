@@ -121,6 +121,7 @@ fn gst() -> Gst {
         ca: None,
         live: false,
         real_time: false,
+        isolate: false,
     }
 }
 

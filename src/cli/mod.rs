@@ -6,6 +6,7 @@
 
 mod backtest;
 mod check;
+mod decode;
 mod draw;
 mod eval;
 mod labelled;
@@ -76,6 +77,8 @@ enum Command {
     Backtest(backtest::Args),
     Models(models::Args),
     User(user::Args),
+    #[command(hide = true)]
+    Decode(decode::Args),
 }
 
 fn dispatch(command: &Command) -> Result<ExitCode> {
@@ -88,6 +91,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Backtest(args) => backtest::run(args),
         Command::Models(args) => models::run(args),
         Command::User(args) => user::run(args),
+        Command::Decode(args) => decode::run(args),
     }
 }
 

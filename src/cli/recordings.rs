@@ -292,6 +292,7 @@ fn each_frame(
         live: false,
         ca: None,
         real_time: false,
+        isolate: false,
     });
     let place = || path.display().to_string();
     let clock = Arc::new(SystemClock::default());

@@ -234,8 +234,10 @@ impl Check<'_, '_> {
     /// Keys that the chosen source does not look at were meant to do something.
     fn report_unused(&mut self, camera: &Section, source: &str) {
         let unused: &[&str] = match source {
-            "synthetic" => &["location", "user", "password", "password_file", "ca", "transport", "live"],
-            "file" => &["user", "password", "password_file", "ca", "transport", "seed"],
+            "synthetic" => {
+                &["location", "user", "password", "password_file", "ca", "transport", "live", "isolate"]
+            }
+            "file" => &["user", "password", "password_file", "ca", "transport", "seed", "isolate"],
             "rtsp" => &["real_time", "seed"],
             "v4l2" => &["user", "password", "password_file", "ca", "transport", "real_time", "seed"],
             _ => &["seed"],
@@ -266,7 +268,8 @@ impl Check<'_, '_> {
         } else if ca.is_some() && location.starts_with("rtsp://") {
             self.warn(camera, "ca", "has no effect on rtsp://", "write rtsps://, or remove it");
         }
-        Gst { location, user, password, ca, transport, live, real_time: camera.get("real_time"), pipeline }
+        let (real_time, isolate) = (camera.get("real_time"), camera.get("isolate"));
+        Gst { location, user, password, ca, transport, live, real_time, isolate, pipeline }
     }
 
     /// Location, user and password, the latter two from the location or from keys of their own.

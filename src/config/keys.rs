@@ -170,6 +170,7 @@ pub const CAMERA: &[Key] = &[
     key("transport", Kind::Choice(&Transport::NAMES), Default::Is("\"tcp\"")),
     key("live", Kind::Flag, Default::Depends("true")),
     key("real_time", Kind::Flag, Default::Is("true")),
+    key("isolate", Kind::Flag, Default::Is("false")),
     key("seed", Kind::Integer(0, i64::MAX as u64), Default::Is("1")),
     key("stall_after", Kind::Duration(Duration::from_millis(500), HOUR), Default::Is("\"4s\"")),
     key("hold", Kind::Duration(Duration::ZERO, DAY), Default::Is("\"10s\"")),

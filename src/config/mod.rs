@@ -192,6 +192,8 @@ pub struct Gst {
     pub live: bool,
     /// File only: at the pace of its timestamps instead of as fast as possible.
     pub real_time: bool,
+    /// Live only: each connection is decoded in a process of its own.
+    pub isolate: bool,
 }
 
 impl std::fmt::Debug for Gst {
@@ -206,6 +208,7 @@ impl std::fmt::Debug for Gst {
             .field("transport", &self.transport)
             .field("live", &self.live)
             .field("real_time", &self.real_time)
+            .field("isolate", &self.isolate)
             .finish()
     }
 }

@@ -63,6 +63,7 @@ fn camera(camera: &Camera) -> Value {
             "transport": gst.transport,
             "live": gst.live,
             "real_time": gst.real_time,
+            "isolate": gst.isolate,
         }),
     };
     view["name"] = json!(&*camera.name);

@@ -3,7 +3,7 @@
 use crate::features::Features;
 
 /// Different features in a row that all get one and the same score: of a model that works, no two do.
-const ENOUGH: u32 = 32;
+const ENOUGH: u32 = 20;
 
 /// Of one detector.
 #[derive(Debug, Default)]

@@ -24,6 +24,11 @@ impl Effort {
         self.packets.fetch_add(1, Relaxed);
     }
 
+    /// That many packets came so far, says whoever counts them elsewhere.
+    pub(super) fn packets_are(&self, packets: u64) {
+        self.packets.store(packets, Relaxed);
+    }
+
     /// Packets so far: that they come is a sign of life where few are decoded.
     pub fn packets(&self) -> u64 {
         self.packets.load(Relaxed)

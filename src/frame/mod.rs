@@ -6,6 +6,7 @@
 
 mod effort;
 mod gst;
+mod isolated;
 mod knock;
 mod life;
 mod link;
@@ -17,6 +18,7 @@ mod turns;
 
 pub use effort::Effort;
 pub use gst::{Sample, mux};
+pub use isolated::decode;
 pub use life::LinkState;
 pub use link::{Link, LinkEvent};
 pub use open::open_source;
@@ -113,7 +115,7 @@ pub trait PictureTap: Send + Sync {
 }
 
 /// What a connected camera turned out to send.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamInfo {
     /// For example `H.264`; `None` where it is not known.
     pub codec: Option<String>,
@@ -176,7 +178,7 @@ pub trait Stream: Send {
 }
 
 /// Why a camera gives no frames; says the cause and the remedy, never a password.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[error("{kind}: {message} ({remedy})")]
 pub struct SourceError {
     pub kind: SourceErrorKind,
@@ -185,7 +187,7 @@ pub struct SourceError {
 }
 
 /// Causes that a person would mend in different ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceErrorKind {
     /// Wrong or missing user name or password.

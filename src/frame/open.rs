@@ -1,6 +1,7 @@
 //! From a camera's configuration to its source.
 
 use super::gst::GstSource;
+use super::isolated::IsolatedSource;
 use super::synthetic::Synthetic;
 use super::{Source, SourceError};
 use crate::base::Clock;
@@ -16,6 +17,10 @@ pub fn open_source(
     clock: Arc<dyn Clock>,
 ) -> Result<Box<dyn Source>, SourceError> {
     match source {
+        // A file is not decoded faster than it is taken, which a lane between processes would not know.
+        config::Source::Gst(gst) if gst.isolate && gst.live => {
+            Ok(Box::new(IsolatedSource::new(gst, pipelines, clock)?))
+        }
         config::Source::Gst(gst) => Ok(Box::new(GstSource::new(gst, pipelines, clock)?)),
         config::Source::Synthetic(synthetic) => Ok(Box::new(Synthetic::new(synthetic, clock))),
     }

@@ -1,6 +1,7 @@
 //! The log: one line an event on standard error, as text for people or JSON for machines.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
 /// Environment variable that overrides the configured filter, in `tracing`'s directive syntax.
@@ -26,6 +27,14 @@ pub enum LogError {
     Twice,
 }
 
+/// How the log was set up, for processes that write to the same.
+static SETTINGS: OnceLock<(LogFormat, String)> = OnceLock::new();
+
+/// Format and filter of the log, where one is set up.
+pub fn log_settings() -> Option<(LogFormat, &'static str)> {
+    SETTINGS.get().map(|(format, filter)| (*format, filter.as_str()))
+}
+
 /// Sends the log to standard error. [`LOG_VARIABLE`], where set, wins over `filter`.
 pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let variable = std::env::var(LOG_VARIABLE).ok();
@@ -38,6 +47,7 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    SETTINGS.get_or_init(|| (format, directives.to_owned()));
     match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -11,5 +11,5 @@ pub use labels::{
     ClipResult, Delivery, DropReason, Learning, Level, Link, Queue, ReconnectReason, Sight, Silence,
     SkipReason, Stage,
 };
-pub use log::{LogError, LogFormat, init_log};
+pub use log::{LOG_VARIABLE, LogError, LogFormat, init_log, log_settings};
 pub use metrics::{Metrics, QueueMetrics};

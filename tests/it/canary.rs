@@ -133,10 +133,12 @@ source = "rtsp"
 location = "{gate_url}"
 user = "{user}"
 password = "{WRONG}"
+isolate = true
 [[camera]]
 name = "hall"
 source = "rtsp"
 location = "{hall_url}"
+isolate = true
 [[camera]]
 name = "plaza"
 source = "synthetic"

@@ -58,6 +58,7 @@ pub fn file(location: impl AsRef<Path>) -> config::Gst {
         live: false,
         ca: None,
         real_time: false,
+        isolate: false,
     }
 }
 

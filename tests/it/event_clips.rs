@@ -34,7 +34,7 @@ pub fn rtsp(server: &RtspCamera, more: &str) -> String {
 }
 
 /// Ten seconds of nothing, four of a ball, twenty of nothing; ten pictures and one key frame a second.
-fn scene(dir: &Path) -> PathBuf {
+pub fn scene(dir: &Path) -> PathBuf {
     let path = dir.join("scene.mp4");
     let part = |pattern: &str, seconds: u32| {
         format!(
@@ -66,14 +66,14 @@ fn seconds(time: &Value) -> f64 {
 }
 
 /// Writes the clip to a file, to be looked into.
-fn fetched(daemon: &Daemon, event: &Value, dir: &Path) -> PathBuf {
+pub fn fetched(daemon: &Daemon, event: &Value, dir: &Path) -> PathBuf {
     let path = dir.join("fetched.mp4");
     std::fs::write(&path, daemon.bytes(event["clip"].as_str().expect("a link"))).expect("written");
     path
 }
 
 /// Where `part` stands in `whole`, access unit for access unit.
-fn place(part: &[Unit], whole: &[Unit]) -> Option<usize> {
+pub fn place(part: &[Unit], whole: &[Unit]) -> Option<usize> {
     let same = |two: (&Unit, &Unit)| two.0.nals == two.1.nals && two.0.key == two.1.key;
     (0..=whole.len().checked_sub(part.len())?).find(|at| part.iter().zip(&whole[*at..]).all(same))
 }

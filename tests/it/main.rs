@@ -23,6 +23,7 @@ mod fixture;
 mod fuzz;
 mod i3d;
 mod inspect;
+mod isolated;
 mod kills;
 mod migrations;
 mod models;

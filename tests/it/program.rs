@@ -210,6 +210,15 @@ impl Daemon {
         self.child.id()
     }
 
+    /// The processes that it has started and that run.
+    pub fn children(&self) -> Vec<i32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let list = |path: PathBuf| std::fs::read_to_string(path.join("children")).unwrap_or_default();
+        let numbers =
+            |list: String| list.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>();
+        tasks.flat_map(|task| numbers(list(task.path()))).collect()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }

@@ -117,6 +117,7 @@ mod tests {
             live: true,
             ca: None,
             real_time: false,
+            isolate: false,
         }
     }
 

@@ -123,6 +123,7 @@ mod tests {
             live: true,
             ca: None,
             real_time: false,
+            isolate: false,
         });
         let basic = BASE64_STANDARD.encode("wächter:c4n/Ry:\"ö+");
         for leak in

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Disconnecting may take this long; then the connection is left to die by itself.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Where it takes this long, it is helped.
+const NUDGE: Duration = Duration::from_millis(500);
 /// 8-bit formats whose first plane is the luma, in rows: no conversion is needed to take it.
 const LUMA_FIRST: [&str; 7] = ["I420", "NV12", "YV12", "NV21", "Y42B", "Y444", "GRAY8"];
 
@@ -265,13 +267,36 @@ impl Drop for GstStream {
             // Nobody waits any more after GOODBYE.
             let _ = done.send(());
         });
-        if finished.recv_timeout(GOODBYE).is_err() {
-            tracing::warn!(
-                "{} does not let go; leaving it behind",
-                error::redact(&self.config.location, &self.config)
-            );
+        let (began, mut helped) = (Instant::now(), false);
+        let location = || error::redact(&self.config.location, &self.config);
+        while finished.recv_timeout(NUDGE) == Err(RecvTimeoutError::Timeout) {
+            if began.elapsed() >= GOODBYE {
+                return tracing::warn!("{} does not let go; leaving it behind", location());
+            }
+            helped |= nudge(&self.pipeline);
+        }
+        if helped {
+            tracing::debug!("{} had to be helped to let go", location());
         }
     }
+}
+
+/// Frees a pipeline that hangs on its way down. Where a server goes away in the very moment in which `rtspsrc` (1.22)
+/// starts or stops its jitter buffer, the buffer may go on waiting for packets with its lock held, which stopping it
+/// needs: told to flush, it lets go. Whether there was one.
+fn nudge(pipeline: &gst::Pipeline) -> bool {
+    let mut any = false;
+    let mut found = pipeline.iterate_recurse();
+    // Elements that come or go meanwhile are looked at the next time.
+    while let Ok(Some(element)) = found.next() {
+        let buffers = element.factory().is_some_and(|factory| factory.name() == "rtpjitterbuffer");
+        if let Some(pad) = element.static_pad("sink").filter(|_| buffers) {
+            any = true;
+            // It waits for the buffer's thread.
+            std::thread::spawn(move || pad.send_event(gst::event::FlushStart::new()));
+        }
+    }
+    any
 }
 
 /// Tells the source element where to look and how.

@@ -12,6 +12,29 @@ use std::time::{Duration, Instant};
 
 const PLAZA: &str = "[[camera]]\nname = \"plaza\"\nsource = \"synthetic\"\n";
 
+/// Sends a byte a second on each until that time; gives when the other end had closed it, seconds after it was opened.
+fn drip(slow: Vec<(TcpStream, Instant)>, until: Instant) -> Vec<Option<f64>> {
+    let mut closed = vec![None; slow.len()];
+    let mut dripped = Instant::now();
+    while Instant::now() < until {
+        let drips = dripped.elapsed() >= Duration::from_secs(1);
+        if drips {
+            dripped = Instant::now();
+        }
+        for ((stream, opened), closed) in slow.iter().zip(&mut closed).filter(|(_, closed)| closed.is_none())
+        {
+            let mut stream = stream;
+            let open = |error: std::io::Error| error.kind() == ErrorKind::WouldBlock;
+            let gone = !stream.read(&mut [0; 512]).is_err_and(open);
+            if gone || drips && !stream.write(b"a").map_or_else(open, |_| true) {
+                *closed = Some(opened.elapsed().as_secs_f64());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    closed
+}
+
 /// Connections that send a byte a second: half of them a head, half of them a body.
 pub fn slow(row: Row, scale: Scale) -> Vec<Finding> {
     let home = watched(Says::Difference, "", PLAZA);
@@ -40,25 +63,13 @@ pub fn slow(row: Row, scale: Scale) -> Vec<Finding> {
     }
     let calm = quantile(&calm, 0.99);
     let began = Instant::now();
-    let mut slow: Vec<Option<TcpStream>> = (0..number).map(|n| Some(open(n))).collect();
-    let (mut took, mut closed, mut dripped) = (vec![], vec![None; number], Instant::now());
+    let slow: Vec<(TcpStream, Instant)> = (0..number).map(|n| (open(n), Instant::now())).collect();
+    let dripping = std::thread::spawn(move || drip(slow, began + Duration::from_secs(16)));
+    let mut took = vec![];
     while began.elapsed() < Duration::from_secs(16) {
-        if dripped.elapsed() >= Duration::from_secs(1) {
-            dripped = Instant::now();
-            for (n, place) in slow.iter_mut().enumerate() {
-                let Some(stream) = place else { continue };
-                let gone = match stream.read(&mut [0; 512]) {
-                    Ok(_) => true,
-                    Err(error) => error.kind() != ErrorKind::WouldBlock,
-                };
-                if gone || stream.write(b"a").is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
-                    closed[n] = Some(began.elapsed().as_secs_f64());
-                    *place = None;
-                }
-            }
-        }
         ask(&mut took);
     }
+    let closed = dripping.join().expect("it panics nowhere");
     let heads: Vec<f64> = closed.iter().step_by(2).map(|at| at.unwrap_or(f64::INFINITY)).collect();
     let (p99, last) = (quantile(&took, 0.99), quantile(&heads, 1.0));
     vec![

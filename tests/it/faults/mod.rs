@@ -19,6 +19,7 @@ mod sights;
 mod stalls;
 mod storm;
 mod streams;
+mod workers;
 
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,7 +103,7 @@ const ROWS: &[Row] = &[
     Row { number: 6, fault: "damaged H.264", make: streams::damaged },
     Row { number: 7, fault: "picture frozen or black", make: sights::blind },
     Row { number: 8, fault: "daemon killed at random", make: disk::kills },
-    Row { number: 9, fault: "process beside the daemon hangs", make: models::learner },
+    Row { number: 9, fault: "process beside the daemon hangs or dies", make: workers::all },
     Row { number: 10, fault: "disk full, read-only", make: disk::full_or_read_only },
     Row { number: 11, fault: "fsync fails", make: refusals::fsync },
     Row { number: 12, fault: "database locked, damaged", make: disk::database },

@@ -1,7 +1,6 @@
-//! Models that fail: files that are none, scores that are no numbers or always the same, a learning process that dies.
+//! Models that fail: files that are none, scores that are no numbers or always the same.
 
-use super::ear::Ear;
-use super::stalls::{LONG, watched};
+use super::stalls::watched;
 use super::{Finding, Row, Scale};
 use crate::daemon::{Says, write_scorer};
 use crate::program::{Daemon, Home};
@@ -123,52 +122,4 @@ pub fn scores(row: Row, scale: Scale) -> Vec<Finding> {
 #[test]
 fn scores_that_mean_nothing_are_no_alerts_and_are_said() {
     super::short(20);
-}
-
-/// The daemon's children.
-fn children(pid: u32) -> Vec<i32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>())
-        .collect()
-}
-
-/// There are no workers that decode: the one process beside the daemon is the one that learns.
-pub fn learner(row: Row, _: Scale) -> Vec<Finding> {
-    let home = Home::new("", "");
-    write_scorer(&home.path("always.onnx"), 96, 64, Says::Difference);
-    home.configure(
-        "width = 96\nheight = 64\nwatch_for = \"60s\"",
-        "[[camera]]\nname = \"pupil\"\nsource = \"synthetic\"\nreal_time = false\n\
-         [[camera]]\nname = \"other\"\nsource = \"synthetic\"\nscene_change = \"ignore\"\n\
-         detector.scorer = \"always.onnx\"\ndetector.stride = 2\n",
-    );
-    let daemon = home.start();
-    let ear = Ear::new(&daemon);
-    let learning = || daemon.until("the learning process", || children(daemon.pid()).first().copied());
-    let first = learning();
-    let pid = Pid::from_raw(first).expect("a process");
-    kill_process(pid, Signal::STOP).expect("it runs");
-    let stopped = Instant::now();
-    std::thread::sleep(Duration::from_secs(3));
-    let meanwhile = ear.all(stopped, |heard| heard.is_score_of("other")).len();
-    kill_process(pid, Signal::KILL).expect("it was there");
-    let killed = Instant::now();
-    let gone = daemon.until("the next learning process", || {
-        let now = children(daemon.pid());
-        let armed = daemon.camera("pupil")["detectors"][0]["learning"]["state"] == "armed";
-        (armed || now.iter().any(|child| *child != first)).then_some(killed.elapsed())
-    });
-    let scores = ear.first(killed, LONG, |heard| heard.is_score_of("other"));
-    vec![row.finding(
-        "the learning process hangs, is killed: others go on, it is tried again <= 60 s (no decoder workers here)",
-        format!("{meanwhile} scores in the 3 s that it hung; tried again after {:.1} s", gone.as_secs_f64()),
-        meanwhile >= 5 && scores.is_some() && gone <= Duration::from_secs(60),
-    )]
-}
-
-#[test]
-fn a_learning_process_that_hangs_or_dies_harms_nobody_and_is_tried_again() {
-    super::short(9);
 }

@@ -21,6 +21,27 @@ impl Holds {
         Self { files: count("fd"), threads: count("task"), resident }
     }
 
+    /// Names of its threads and of its open files, for whoever wonders.
+    pub fn names(pid: u32) -> String {
+        let list = |what: &str| {
+            let entries = std::fs::read_dir(format!("/proc/{pid}/{what}")).into_iter().flatten().flatten();
+            let name = |path: std::path::PathBuf| match what {
+                "task" => std::fs::read_to_string(path.join("comm")).unwrap_or_default().trim().to_owned(),
+                _ => std::fs::read_link(path).unwrap_or_default().display().to_string(),
+            };
+            let mut names: Vec<String> = entries.map(|entry| name(entry.path())).collect();
+            names.sort();
+            names.join(", ")
+        };
+        format!("threads {}; files {}", list("task"), list("fd"))
+    }
+
+    /// The lesser of each, and the later's memory.
+    pub fn at_least(self, later: Self) -> Self {
+        let (files, threads) = (self.files.min(later.files), self.threads.min(later.threads));
+        Self { files, threads, resident: later.resident }
+    }
+
     /// Whether there are at most two files and threads more than in `before`, and in words.
     pub fn no_more_than(self, before: Self) -> (String, bool) {
         let figure = format!(
