@@ -208,8 +208,13 @@ fn write(t: &Transaction, now_us: i64, event: &Event) -> rusqlite::Result<Beside
         now_us,
         serde_json::to_string(&bare).expect("an event is plain data")
     ])?;
-    let kept = t.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([&event.id], decode)?;
-    Ok(Beside { review: kept.review, clip: kept.clip })
+    let kept = t.prepare_cached(&format!("{EVENT} WHERE id = ?1"))?.query_row([&event.id], decode);
+    match kept {
+        Ok(kept) => Ok(Beside { review: kept.review, clip: kept.clip }),
+        Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error),
+        // What lies beside it is damaged, which is said when it is listed: no alert is to wait for that.
+        Err(_) => Ok(Beside::default()),
+    }
 }
 
 pub(super) fn decode(row: &Row) -> rusqlite::Result<Event> {

@@ -246,6 +246,15 @@ fn an_event_whose_text_is_damaged_is_left_out_and_the_others_are_there() {
     let listed: Vec<u64> = page.events.iter().map(|event| event.first_segment).collect();
     assert_eq!((listed, page.next), (vec![4, 3], Some(event(2).id)));
     assert_eq!(store.all_events(EventFilter::default()).expect("read").len(), 4);
+    assert_eq!(store.events_changed_since(Timestamp::UNIX_EPOCH, 9).expect("read").len(), 4);
+    // Written again it is whole; where its review is damaged, that holds up nobody.
+    assert!(keep(&store, Change::Update, &event(2)));
+    assert_eq!(store.event(&event(2).id).expect("read"), Some(event(2)));
+    store.review(&event(3).id, None, "seen", None).expect("written");
+    let other = Connection::open(database(dir.path())).expect("opened");
+    other.execute("UPDATE reviews SET note = CAST(x'e7' AS TEXT)", []).expect("changed");
+    assert!(keep(&store, Change::Update, &event(3)));
+    assert_eq!(store.all_events(EventFilter::default()).expect("read").len(), 4);
 }
 
 #[test]

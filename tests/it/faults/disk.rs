@@ -141,18 +141,16 @@ pub fn kills(row: Row, scale: Scale) -> Vec<Finding> {
     vec![row.finding(expectation, figure.unwrap_or_else(|| "it failed".into()), ran.status.success())]
 }
 
-/// The daemon on a small disk of its own, of which nobody else sees anything; `None` where that cannot be had.
-fn on_a_small_disk(home: &Home) -> Option<(Daemon, PathBuf)> {
+/// A command whose store is on a disk of its own, with these options, of which nobody else sees anything; `None` where
+/// that cannot be had.
+pub fn on_own_disk(home: &Home, options: &str, command: &Command) -> Option<Command> {
     let data = home.path("data");
     std::fs::create_dir_all(&data).expect("made");
-    let script = "mount -t tmpfs -o size=24m none \"$0\" && exec \"$@\"";
+    let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec \"$@\"");
     let wrapped = |command: &Command| {
         let mut wrapped = Command::new("unshare");
-        wrapped
-            .args(["-rm", "sh", "-c", script])
-            .arg(&data)
-            .arg(command.get_program())
-            .args(command.get_args());
+        wrapped.args(["-rm", "sh", "-c", &script]).arg(&data).arg(command.get_program());
+        wrapped.args(command.get_args());
         for (name, value) in command.get_envs() {
             value.map(|value| wrapped.env(name, value));
         }
@@ -160,11 +158,13 @@ fn on_a_small_disk(home: &Home) -> Option<(Daemon, PathBuf)> {
         wrapped
     };
     let tried = wrapped(&Command::new("true")).output();
-    if !tried.is_ok_and(|output| output.status.success()) {
-        return None;
-    }
-    let daemon = Daemon::start(wrapped(&home.command()));
-    let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), data.display()));
+    tried.is_ok_and(|output| output.status.success()).then(|| wrapped(command))
+}
+
+/// The daemon on a small disk of its own, and where that is.
+fn on_a_small_disk(home: &Home) -> Option<(Daemon, PathBuf)> {
+    let daemon = Daemon::start(on_own_disk(home, "size=24m", &home.command())?);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), home.path("data").display()));
     Some((daemon, inside))
 }
 
