@@ -77,7 +77,7 @@ impl CameraThread {
 
     fn hear(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Connecting => self.enter(LinkState::Connecting, None),
+            LinkEvent::Connecting => _ = self.enter(LinkState::Connecting, None),
             LinkEvent::Live { info, pictures, packets, effort } => {
                 effort.iter().for_each(|effort| effort.set_low(self.low));
                 self.effort = effort;
@@ -90,7 +90,10 @@ impl CameraThread {
                     facts.pictures = Some(pictures);
                     facts.packets = packets;
                 });
-                self.enter(LinkState::Live, None);
+                if !self.enter(LinkState::Live, None) {
+                    // It is of another size or codec now, which is no other state.
+                    self.tell();
+                }
             }
             LinkEvent::Frame(frame) => self.take(frame),
             LinkEvent::Dropped(frames) => {
@@ -125,13 +128,13 @@ impl CameraThread {
         }
     }
 
-    /// The camera's connection is in another state; a `problem` stays until it is live again.
-    fn enter(&self, state: LinkState, problem: Option<String>) {
-        self.change(Change::Link(state, problem));
+    /// The camera's connection is in a state; a `problem` stays until it is live again. False: that is no other state.
+    fn enter(&self, state: LinkState, problem: Option<String>) -> bool {
+        self.change(Change::Link(state, problem))
     }
 
-    /// The one place from which everybody hears that a camera stands otherwise than before.
-    fn change(&self, change: Change) {
+    /// The one place from which everybody hears that a camera stands otherwise than before. False: it does not.
+    fn change(&self, change: Change) -> bool {
         let now = self.clock.now();
         let (changed, before, standing) = self.board.with(self.camera, |facts| {
             let before = facts.standing.sight();
@@ -142,6 +145,7 @@ impl CameraThread {
             self.metrics.picture(sight(before), sight(standing.sight()));
             self.tell();
         }
+        changed
     }
 
     /// Tells the clients of the API how the camera stands.
@@ -230,8 +234,8 @@ impl CameraThread {
         }
         self.board.with(self.camera, |facts| facts.scene_changes = changes);
         match change {
-            SceneChange::View => self.change(Change::Moved(true)),
-            SceneChange::Back => self.change(Change::Moved(false)),
+            SceneChange::View => _ = self.change(Change::Moved(true)),
+            SceneChange::Back => _ = self.change(Change::Moved(false)),
             SceneChange::Began | SceneChange::Light => {}
         }
         self.tell();

@@ -6,10 +6,24 @@ use std::time::Duration;
 
 /// For the connection, and for the answer.
 const LONGEST: Duration = Duration::from_millis(500);
+/// For the connection before an attempt. The first packet of a connection, if it is lost, is sent again only after 1, 3
+/// and 7 s, and a camera that returns meanwhile would wait for that: a new connection is sooner there.
+const REACH: Duration = Duration::from_secs(1);
 
 /// Whether whoever is at an `rtsp://` or `rtsps://` address answers now. `None`: it cannot be asked, since the host is
 /// not a number: looking up a name may take as long as the wait that this is to shorten.
 pub(super) fn answers(location: &str) -> Option<bool> {
+    let (address, encrypted) = place(location)?;
+    Some(asked(address, encrypted).is_ok_and(|bytes| encrypted || bytes > 0))
+}
+
+/// Whether a connection to that address comes about within a second; `Ok` where it cannot be asked.
+pub(super) fn reach(location: &str) -> std::io::Result<()> {
+    place(location).map_or(Ok(()), |(address, _)| TcpStream::connect_timeout(&address, REACH).map(drop))
+}
+
+/// Where to knock, and whether TLS is spoken there.
+fn place(location: &str) -> Option<(SocketAddr, bool)> {
     let (scheme, rest) = location.split_once("://")?;
     let (encrypted, port) = match scheme {
         "rtsp" | "rtspt" | "rtspu" => (false, 554),
@@ -22,7 +36,7 @@ pub(super) fn answers(location: &str) -> Option<bool> {
         Ok(address) => address,
         Err(_) => SocketAddr::new(host.trim_matches(['[', ']']).parse::<IpAddr>().ok()?, port),
     };
-    Some(asked(address, encrypted).is_ok_and(|bytes| encrypted || bytes > 0))
+    Some((address, encrypted))
 }
 
 /// Bytes of the answer to `OPTIONS` (RFC 2326, 10.1); none where it is not asked for.
@@ -60,8 +74,14 @@ mod tests {
             });
             assert_eq!(at("rtsp"), Some(true));
         });
+        let reached = || reach(&format!("rtsp://{address}/")).is_ok();
+        assert!(reached());
         drop(listener);
-        assert_eq!((at("rtsp"), at("rtsps")), (Some(false), Some(false)));
+        assert_eq!((at("rtsp"), at("rtsps"), reached()), (Some(false), Some(false), false));
+        assert!(
+            reach("rtsp://gate.example/a").is_ok() && reach("/dev/video0").is_ok(),
+            "left to the attempt"
+        );
         assert_eq!(
             [answers("rtsp://gate.example/a"), answers("/dev/video0"), answers("http://10.0.0.1/")],
             [None; 3]

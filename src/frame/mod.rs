@@ -150,6 +150,10 @@ pub trait Source: Send {
     fn answers(&self) -> Option<bool> {
         None
     }
+    /// Makes sure, within a second, that something takes connections at its address; `Ok` where that cannot be asked.
+    fn reach(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
     /// For people, without credentials.
     fn describe(&self) -> String;
 }

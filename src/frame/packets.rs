@@ -112,10 +112,13 @@ impl PacketRing {
     }
 
     /// The number of the packet that a clip from `pts` (on the stream's clock) begins with: the newest key frame
-    /// that is not later, or else the oldest one there is. `None`: there is no key frame.
+    /// that is not later, or else the oldest one there is; none before the camera was set to another size or codec,
+    /// since a clip has one format. `None`: there is no key frame.
     pub fn beginning(&self, pts: Duration) -> Option<u64> {
         let held = self.hold();
-        let mut keys = held.packets.iter().filter(|p| p.key);
+        let format = &held.packets.back()?.format;
+        let old = held.packets.iter().rposition(|p| p.format != *format).map_or(0, |last| last + 1);
+        let mut keys = held.packets.range(old..).filter(|p| p.key);
         let not_later = keys.clone().rev().find(|p| p.pts <= pts);
         not_later.or_else(|| keys.next()).map(|p| p.number)
     }
@@ -263,6 +266,22 @@ mod tests {
         }
         assert_eq!(ring.from(38).iter().map(|p| p.number).collect::<Vec<_>>(), [38, 39]);
         assert!(ring.from(40).is_empty());
+    }
+
+    #[test]
+    fn a_clip_begins_with_the_newest_format_where_the_camera_was_set_to_another() {
+        let ring = ring(1 << 20, 60);
+        feed(&ring, 0..25, 10, 60);
+        let format = Format { codec: Codec::H265, ..(*ring.from(0)[0].format).clone() };
+        let format = Arc::new(format);
+        for n in 25..40_u64 {
+            let pts = Duration::from_millis(n * 100);
+            ring.push(pts, Timestamp::UNIX_EPOCH, n.is_multiple_of(10), &[0; 60], &format);
+        }
+        assert_eq!(numbers(&ring)[0], 0, "a clip that is being written may still lack the old ones");
+        for (pts, first) in [(0, 30), (2000, 30), (3100, 30)] {
+            assert_eq!(ring.beginning(Duration::from_millis(pts)), Some(first), "{pts} ms");
+        }
     }
 
     #[test]

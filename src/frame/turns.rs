@@ -8,8 +8,9 @@ use std::time::Duration;
 const AT_ONCE: usize = 16;
 /// A camera that hangs keeps its place no longer than this.
 const LONGEST: Duration = Duration::from_secs(4);
-/// Knocks take places that nobody needs, and leave so many free.
-const FREE: usize = 8;
+/// Of these at most so many are taken by knocks, which last half a second where nobody answers: not so many that whoever
+/// is back would wait for them, nor so few that many cameras would be long about finding out that they are back.
+const KNOCKS: usize = 8;
 
 /// Who is connecting and who waits for it. Pure: times are the caller's (monotonic).
 #[derive(Debug)]
@@ -19,11 +20,13 @@ pub(super) struct Queue {
     waiting: VecDeque<u64>,
     /// Who connects, since when.
     held: Vec<(u64, Duration)>,
+    /// Who of them only knocks.
+    knocks: Vec<u64>,
 }
 
 impl Queue {
     pub(super) fn new(at_once: usize) -> Self {
-        Self { at_once, next: 0, waiting: VecDeque::new(), held: vec![] }
+        Self { at_once, next: 0, waiting: VecDeque::new(), held: vec![], knocks: vec![] }
     }
 
     /// Gets in line; the number is asked about until it may, and leaves in any case.
@@ -47,15 +50,19 @@ impl Queue {
     pub(super) fn leave(&mut self, number: u64) {
         self.waiting.retain(|n| *n != number);
         self.held.retain(|(n, _)| *n != number);
+        self.knocks.retain(|n| *n != number);
     }
 
-    /// A turn for something short, if nobody has to wait for that.
-    fn between(&mut self, now: Duration) -> Option<u64> {
-        if !self.waiting.is_empty() || self.held.len() + FREE >= self.at_once.max(FREE + 1) {
+    /// A turn for something short, if there is a place now.
+    pub(super) fn between(&mut self, now: Duration) -> Option<u64> {
+        self.held.retain(|(_, since)| now.saturating_sub(*since) < LONGEST);
+        if self.knocks.len() >= KNOCKS || self.held.len() >= self.at_once {
             return None;
         }
-        let number = self.join();
-        self.may(number, now).then_some(number)
+        self.next += 1;
+        self.held.push((self.next, now));
+        self.knocks.push(self.next);
+        Some(self.next)
     }
 }
 
@@ -83,7 +90,7 @@ impl Turns {
         Turn { number: self.queue().join(), turns: Arc::clone(self) }
     }
 
-    /// A turn for something short, if nobody has to wait for that.
+    /// A turn for something short, if there is a place now.
     pub(super) fn between(self: &Arc<Self>, now: Duration) -> Option<Turn> {
         Some(Turn { number: self.queue().between(now)?, turns: Arc::clone(self) })
     }
@@ -143,14 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_given_up_with_its_owner_and_knocks_wait_for_nobody() {
+    fn a_turn_is_given_up_with_its_owner_and_knocks_take_few_places() {
         let turns = Arc::new(Turns::new(16));
         let knocks: Vec<_> = std::iter::from_fn(|| turns.between(SECOND)).collect();
-        assert_eq!(knocks.len(), 16 - FREE);
-        let waits = turns.join();
-        assert!(turns.between(SECOND).is_none());
-        assert!(waits.has_come(SECOND));
-        drop((knocks, waits));
-        assert!(turns.queue().held.is_empty() && turns.queue().waiting.is_empty());
+        assert_eq!(knocks.len(), KNOCKS);
+        let mut connect: Vec<_> = std::iter::repeat_with(|| turns.join()).take(16).collect();
+        let come = |waits: &[Turn]| waits.iter().filter(|turn| turn.has_come(SECOND)).count();
+        assert_eq!(come(&connect), 16 - KNOCKS, "16 with the knocks");
+        drop(knocks);
+        assert!(turns.between(SECOND).is_some_and(|knock| !knock.has_come(SECOND)), "though others wait");
+        assert_eq!(come(&connect[16 - KNOCKS..]), KNOCKS);
+        assert!(turns.between(SECOND).is_none(), "not one more");
+        connect.clear();
+        let queue = turns.queue();
+        assert!(queue.held.is_empty() && queue.waiting.is_empty() && queue.knocks.is_empty());
     }
 }

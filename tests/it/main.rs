@@ -55,6 +55,7 @@ mod sink_place;
 mod sinks;
 mod store;
 mod store_faults;
+mod streams_change;
 mod tidy;
 mod tls;
 mod unit;

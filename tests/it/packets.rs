@@ -166,6 +166,42 @@ fn packets_of_a_live_camera_are_its_own() {
     assert!((0.5..1.5).contains(&early), "a packet's wall time is that of its frames: {early}");
 }
 
+/// Pictures that refer to later ones come before them in time and after them in the stream.
+#[test]
+fn a_live_camera_with_pictures_out_of_turn_is_seen_in_order_and_its_clip_plays() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let encoder = "x264enc key-int-max=20 bframes=3 b-adapt=false ! h264parse ! mp4mux";
+    let original = encoded(dir.path(), "turns.mp4", 100, 20, encoder);
+    let times: Vec<_> = units(&original, "h264parse").iter().map(|u| u.pts).collect();
+    assert!(!times.is_sorted(), "the test is about pictures out of turn");
+    let expected = pictures(&original);
+    let server = RtspCamera::serve(&original);
+    let mut stream = keeping(camera(server.url()), &FrameSpec { fps: 20.0, ..SPEC }, ALL);
+    let frames = take(stream.as_mut(), 80).expect("frames");
+    for (number, two) in frames.windows(2).enumerate() {
+        let apart =
+            two[1].stamp.pts.checked_sub(two[0].stamp.pts).expect("in the order in which they are shown");
+        assert!(apart.abs_diff(Duration::from_millis(50)) < Duration::from_millis(5), "{number}: {apart:?}");
+        assert_eq!(two[0].run, two[1].run, "{number}");
+    }
+    // The first of an open beginning may be left out.
+    let first =
+        expected.iter().position(|pixels| pixels[..] == frames[0].pixels[..]).expect("of the original");
+    assert!(first < 3, "from {first}");
+    for (number, frame) in frames.iter().enumerate() {
+        assert!(frame.pixels[..] == expected[first + number][..], "picture {number} is another one");
+    }
+    let packets = stream.packets().expect("they are kept").from(0);
+    assert!(!packets.iter().map(|packet| packet.pts).is_sorted(), "they are in the order of decoding");
+    let clip = dir.path().join("clip.mp4");
+    muxed(&packets, &clip);
+    let shown = pictures(&clip);
+    assert!(shown.len() + 4 > packets.len() && shown.len() >= 70, "{} of {}", shown.len(), packets.len());
+    for (number, pixels) in shown.iter().take(60).enumerate() {
+        assert!(*pixels == expected[number], "picture {number} of the clip is another one");
+    }
+}
+
 #[test]
 fn a_huge_bitrate_stays_within_the_bytes() {
     let dir = tempfile::tempdir().expect("a temporary folder");

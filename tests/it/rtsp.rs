@@ -1,6 +1,6 @@
 //! Live cameras over RTSP: the same frames as the file, and every way to lose a camera.
 
-use crate::clips::{SPEC, all, file, mp4, open, shaded, source, take, with_pictures};
+use crate::clips::{SPEC, all, file, mp4, open, render, shaded, source, take, with_pictures};
 use crate::rtsp_camera::{Login, RtspCamera};
 use sigmawatch::base::SystemClock;
 use sigmawatch::config::{self, Transport};
@@ -127,6 +127,42 @@ fn credentials_of_any_characters_log_in_and_wrong_ones_are_named_but_never_shown
             assert!(!text.contains("canary") && !text.contains(password), "{text}");
         }
     }
+}
+
+#[test]
+fn sound_beside_the_video_is_left_out_and_sound_alone_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let clip = dir.path().join("sound.mp4");
+    render(&format!(
+        "mp4mux name=mux ! filesink location={} \
+         audiotestsrc num-buffers=130 ! audioconvert ! avenc_aac ! aacparse ! mux. \
+         videotestsrc pattern=ball num-buffers=60 ! video/x-raw,format=I420,width=320,height=240,framerate=20/1 ! \
+         x264enc key-int-max=10 bframes=0 ! h264parse ! mux.",
+        clip.display()
+    ));
+    let expected = all(file(&clip), &FAST).expect("a good file");
+    let sound = |pay: u8| format!("both. ! queue ! aacparse ! rtpmp4gpay name=pay{pay} pt=97");
+    let video =
+        |pay: u8| format!("both. ! queue ! h264parse ! rtph264pay name=pay{pay} pt=96 config-interval=1");
+    let demux = format!("filesrc location={} ! qtdemux name=both", clip.display());
+    for (launch, order) in [
+        (format!("{demux} {} {}", sound(0), video(1)), "sound first"),
+        (format!("{demux} {} {}", video(0), sound(1)), "video first"),
+    ] {
+        let server = RtspCamera::launch(&launch, 0);
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let config = config::Gst { transport, ..camera(server.url()) };
+            let frames = take(open(config, &FAST).expect("it opens").as_mut(), 40).expect("frames");
+            for (number, (got, want)) in frames.iter().zip(&expected).enumerate() {
+                assert!(got.pixels == want.pixels, "{order}, {transport:?}: frame {number} differs");
+            }
+        }
+    }
+    let server = RtspCamera::launch(&format!("{demux} {}", sound(0)), 0);
+    let error = take(open(camera(server.url()), &FAST).expect("errors come later").as_mut(), 1);
+    let error = error.expect_err("there is no video");
+    assert_eq!(error.kind, SourceErrorKind::NoVideo, "{error}");
+    assert!(error.message.contains("no video") && error.remedy.contains("switch the video on"), "{error}");
 }
 
 #[test]

@@ -33,15 +33,20 @@ impl RtspCamera {
 
     /// Serves on a given port (0: a free one), perhaps only to those who log in.
     pub fn start(clip: &Path, port: u16, login: Option<Login>) -> Self {
-        Self::begin(clip, port, login, None)
+        Self::begin(&of_mp4(clip), port, login, None)
     }
 
     /// Serves by TLS to anybody; `pem`: certificate and key.
     pub fn encrypted(clip: &Path, pem: &str) -> Self {
-        Self::begin(clip, 0, None, Some(pem.to_owned()))
+        Self::begin(&of_mp4(clip), 0, None, Some(pem.to_owned()))
     }
 
-    fn begin(clip: &Path, port: u16, login: Option<Login>, pem: Option<String>) -> Self {
+    /// Serves what a description of one's own makes, whose payloaders are named `pay0` and so on.
+    pub fn launch(description: &str, port: u16) -> Self {
+        Self::begin(description, port, None, None)
+    }
+
+    fn begin(launch: &str, port: u16, login: Option<Login>, pem: Option<String>) -> Self {
         gst::init().expect("GStreamer starts");
         let context = glib::MainContext::new();
         let main = glib::MainLoop::new(Some(&context), false);
@@ -49,11 +54,11 @@ impl RtspCamera {
         let connections = Arc::new(AtomicUsize::new(0));
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
-            let (main, clip) = (main.clone(), clip.to_owned());
+            let (main, launch) = (main.clone(), launch.to_owned());
             let (silent, connections) = (Arc::clone(&silent), Arc::clone(&connections));
             move || {
                 let with = context.with_thread_default(|| {
-                    let server = server(&clip, port, login, silent, connections);
+                    let server = server(&launch, port, login, silent, connections);
                     if let Some(pem) = &pem {
                         let auth = rtsp::RTSPAuth::new();
                         let certificate =
@@ -106,8 +111,15 @@ impl Drop for RtspCamera {
     }
 }
 
+fn of_mp4(clip: &Path) -> String {
+    format!(
+        "filesrc location={} ! qtdemux ! h264parse ! identity name=gate ! rtph264pay name=pay0 pt=96 config-interval=1",
+        clip.display()
+    )
+}
+
 fn server(
-    clip: &Path,
+    launch: &str,
     port: u16,
     login: Option<Login>,
     silent: Arc<AtomicBool>,
@@ -122,14 +134,12 @@ fn server(
         .field(rtsp::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(), true)
         .build();
     factory.add_role_from_structure(&anybody);
-    factory.set_launch(&format!(
-        "( filesrc location={} ! qtdemux ! h264parse ! identity name=gate ! rtph264pay name=pay0 pt=96 config-interval=1 )",
-        clip.display()
-    ));
+    factory.set_launch(&format!("( {launch} )"));
     factory.connect_media_configure(move |_, media| {
         connections.fetch_add(1, Relaxed);
         let bin = media.element().downcast::<gst::Bin>().expect("a launched media is a bin");
-        let gate = bin.by_name("gate").expect("named above").static_pad("src").expect("identity has one");
+        let Some(gate) = bin.by_name("gate") else { return };
+        let gate = gate.static_pad("src").expect("identity has one");
         let silent = Arc::clone(&silent);
         gate.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             // Dropping instead would let the file race to its end, which says goodbye.

@@ -64,11 +64,7 @@ pub(super) fn explain(
             R::NotFound => (NotFound, said.into(), "check the camera's `location`"),
             R::Busy => (Unreachable, said.into(), "close the other program that uses it"),
             R::Settings => (Setup, said.into(), "check the camera's keys and its pipeline description"),
-            _ if network && !started => (
-                Unreachable,
-                format!("cannot be reached ({said})"),
-                "check the host, the port, the network and that the camera is on",
-            ),
+            _ if network && !started => return unreachable(said, config),
             _ => (Broken, said.into(), "check the connection or the file"),
         }
     } else if let Some(kind) = error.kind::<S>() {
@@ -92,6 +88,15 @@ pub(super) fn explain(
         kind,
         message: redact(&format!("{}: {message}", config.location), config),
         remedy: remedy.into(),
+    }
+}
+
+/// Nobody is where the camera should be, or it does not let in.
+pub(super) fn unreachable(said: &str, config: &config::Gst) -> SourceError {
+    SourceError {
+        kind: SourceErrorKind::Unreachable,
+        message: redact(&format!("{}: cannot be reached ({said})", config.location), config),
+        remedy: "check the host, the port, the network and that the camera is on".into(),
     }
 }
 

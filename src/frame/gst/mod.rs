@@ -5,6 +5,7 @@ mod description;
 mod encoder;
 mod error;
 mod keyframes;
+mod limits;
 mod log;
 mod mux;
 mod picture;
@@ -102,6 +103,10 @@ impl Source for GstSource {
 
     fn answers(&self) -> Option<bool> {
         knock::answers(&self.config.location)
+    }
+
+    fn reach(&self) -> Result<(), SourceError> {
+        knock::reach(&self.config.location).map_err(|e| error::unreachable(&e.to_string(), &self.config))
     }
 
     fn describe(&self) -> String {

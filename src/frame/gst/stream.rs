@@ -2,6 +2,7 @@
 
 use super::description::{Elements, Tail};
 use super::encoder::{self, Encoder};
+use super::limits::{self, Limits};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
 use super::{Counters, compressed, error, keyframes, tls};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     effort: Arc<Effort>,
     /// Set where the source speaks RTP: whether the sender has told its clock.
     tells_time: OnceLock<Arc<AtomicBool>>,
+    limits: Limits,
 }
 
 /// A playing pipeline.
@@ -83,6 +85,7 @@ impl GstStream {
             closing: AtomicBool::new(false),
             effort: Arc::default(),
             tells_time: OnceLock::new(),
+            limits: Limits::default(),
         });
         let mut refused = tls::Refused::default();
         if let Some(source) = source {
@@ -92,6 +95,7 @@ impl GstStream {
             }
             if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
                 watch_clock(&source, Arc::clone(shared.tells_time.get_or_init(Arc::default)));
+                limits::take_video_only(&source, &shared.limits);
             }
         }
         watch_decoders(
@@ -188,6 +192,9 @@ impl GstStream {
     fn explain(&self, e: &gst::glib::Error) -> SourceError {
         if let Some(flags) = self.refused.get() {
             return tls::explain(*flags, &self.config);
+        }
+        if let Some(error) = self.shared.limits.explain(&self.config) {
+            return error;
         }
         error::explain(e, self.missing.as_deref(), self.seen_any(), &self.config)
     }
@@ -321,12 +328,6 @@ fn set_source(source: &gst::Element, config: &config::Gst) {
         // Microseconds. A host that does not answer is given up before the watchdog gives up the camera.
         source.set_property("tcp-timeout", 3_000_000u64);
         source.set_property("timeout", 5_000_000u64);
-        source.connect("select-stream", false, |args| {
-            let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
-            let media =
-                caps.as_ref().and_then(|c| c.structure(0)).and_then(|s| s.get::<String>("media").ok());
-            Some((media.as_deref() == Some("video")).to_value())
-        });
     }
 }
 
@@ -383,6 +384,7 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
         element.set_property("max-threads", 1i32);
     }
     let Some(pad) = element.static_pad("sink") else { return };
+    limits::refuse_huge(element, &pad, &shared.limits);
     if let Some(packets) = &shared.packets {
         compressed::tap(&pad, packets, &learned.clock, false);
     }
@@ -450,8 +452,14 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, people:
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let (thinner, known) = &mut *state;
         let caps = pad.current_caps();
+        let size = |known: &Option<(gst::Caps, video::VideoInfo)>| {
+            known.as_ref().map(|(_, info)| (info.width(), info.height()))
+        };
+        let mut resized = false;
         if caps.as_ref() != known.as_ref().map(|k| &k.0) {
+            let before = size(known);
             *known = caps.and_then(|c| video::VideoInfo::from_caps(&c).ok().map(|i| (c, i)));
+            resized = before.is_some() && before != size(known);
             if let Some((_, i)) = known {
                 let mut info = shared.info.lock().unwrap_or_else(PoisonError::into_inner);
                 (info.width, info.height) = (i.width(), i.height());
@@ -461,7 +469,8 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, people:
         let Some(buffer) = probe.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let lost = buffer.flags().contains(gst::BufferFlags::DISCONT);
         let declared = known.as_ref().and_then(|(_, i)| interval(i));
-        let Some(kept) = thinner.frame(buffer.pts().map(Duration::from), declared, lost) else {
+        // What is scaled otherwise is not one run with what was before.
+        let Some(kept) = thinner.frame(buffer.pts().map(Duration::from), declared, lost || resized) else {
             return gst::PadProbeReturn::Drop;
         };
         if kept.new_run && !lost || buffer.pts().is_none() {

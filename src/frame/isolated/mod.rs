@@ -86,6 +86,10 @@ impl Source for IsolatedSource {
         self.here.answers()
     }
 
+    fn reach(&self) -> Result<(), SourceError> {
+        self.here.reach()
+    }
+
     fn describe(&self) -> String {
         self.here.describe()
     }

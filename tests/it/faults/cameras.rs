@@ -21,7 +21,7 @@ pub struct Cameras {
     clip: PathBuf,
     paths: usize,
     pub port: u16,
-    /// Clients at most that had connected and were not served yet.
+    /// Clients at most that had asked for something and were not served yet.
     most: Arc<AtomicUsize>,
 }
 
@@ -31,7 +31,10 @@ impl Cameras {
     }
 
     fn start(clip: &Path, paths: usize, port: u16) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        // Cameras have processors of their own: here they take what the daemon leaves.
+        let mut child = Command::new("nice")
+            .args(["-n", "19"])
+            .arg(std::env::current_exe().expect("this program"))
             .args(["--exact", "faults::cameras::a_process_of_cameras_ends_with_its_owner", "--nocapture"])
             .env(ASKED, format!("{port} {paths} {}", clip.display()))
             .stdin(Stdio::piped())
@@ -144,11 +147,12 @@ fn serve(port: &str, paths: usize, clip: &str) -> ! {
     let (waiting, ids) = (Arc::new(Mutex::new(HashSet::new())), AtomicUsize::new(0));
     server.connect_client_connected(move |_, client| {
         let id = ids.fetch_add(1, Relaxed);
-        {
-            let mut waiting = waiting.lock().expect("held by no panic");
+        let asks = waiting.clone();
+        client.connect_options_request(move |_, _| {
+            let mut waiting = asks.lock().expect("held by no panic");
             waiting.insert(id);
             println!("waiting {}", waiting.len());
-        }
+        });
         let served = waiting.clone();
         client.connect_play_request(move |_, _| {
             served.lock().expect("held by no panic").remove(&id);

@@ -91,7 +91,7 @@ fn cables_inside(row: Row, scale: Scale) -> Vec<Finding> {
         let scored = ear.first(Instant::now(), LONG, |heard| heard.is_score_of("gate0"));
         scored.expect("the camera is analysed");
         let calm = Instant::now();
-        std::thread::sleep(scale.pick(Duration::from_secs(1), Duration::from_secs(10)));
+        std::thread::sleep(scale.pick(Duration::from_secs(1), Duration::from_secs(12)));
         before.get_or_insert(Holds::of(daemon.pid()));
         let pulled = Instant::now();
         late.calm(ear.lateness("other", calm, pulled));

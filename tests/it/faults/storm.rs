@@ -31,7 +31,8 @@ pub fn reboots(row: Row, scale: Scale) -> Vec<Finding> {
     for _ in 0..rounds {
         analysed(&ear, "gate", number, Instant::now()).expect("all are analysed");
         let calm = Instant::now();
-        std::thread::sleep(scale.pick(Duration::from_secs(1), Duration::from_secs(30)));
+        // As long as the trouble.
+        std::thread::sleep(scale.pick(Duration::from_secs(1), Duration::from_secs(40)));
         let killed = Instant::now();
         late.calm(ear.lateness("other", calm, killed));
         gates.kill();
