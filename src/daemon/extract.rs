@@ -11,6 +11,9 @@ use crate::telemetry::{Metrics, Queue, Stage};
 use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
 
+/// At a stop what waits is still extracted for so long; a slow machine leaves the rest.
+const DRAIN: Duration = Duration::from_secs(4);
+
 /// What an extractor made of one segment.
 pub struct Extracted {
     pub feed: usize,
@@ -26,7 +29,7 @@ pub struct Equipment {
     pub drop: Vec<usize>,
 }
 
-/// Runs until the lane is told to stop and empty.
+/// Runs until it is told to stop, and the lane is empty or [`DRAIN`] is over.
 pub fn work(
     lane: &SegmentLane,
     equipment: &Receiver<Equipment>,
@@ -37,6 +40,7 @@ pub fn work(
 ) {
     let waiting = metrics.queue(Queue::Segments);
     let mut extractors: Numbered<Box<dyn Extractor>> = Numbered::default();
+    let mut stopping = None;
     loop {
         pulse.beat();
         let taken = lane.take(Duration::from_millis(200));
@@ -50,6 +54,12 @@ pub fn work(
             }
             continue;
         };
+        if finished() && stopping.get_or_insert_with(Instant::now).elapsed() > DRAIN {
+            let left = lane.depth() + 1;
+            return tracing::warn!(
+                "{left} segments are left out at the stop: this machine is too slow for them"
+            );
+        }
         waiting.depth(lane.depth());
         // Of a camera that has gone there may be none: nobody waits for its features.
         let alive = extractors.get_mut(feed.extractor()).is_none_or(|extractor| {

@@ -169,6 +169,8 @@ impl Recording {
             || at - first > nanoseconds(self.limits.longest)
             || self.bytes + length as u64 > MOST_BYTES;
         if self.full {
+            let (had, has) = (&format.caps, &packet.format.caps);
+            tracing::debug!(event = %self.event, had, has, pts = ?packet.pts, "the clip is full, or of another format");
             return Ok(());
         }
         self.spool.write_all(&packet.data)?;

@@ -37,6 +37,10 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So long is waited for a folder that another one still holds.
+const LOCK: Duration = Duration::from_secs(1);
 
 /// Why something cannot be kept or read back; names the place, the cause and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -95,14 +99,22 @@ impl Store {
         layout.create()?;
         let lock_path = dir.join("lock");
         let lock = File::create(&lock_path).map_err(|e| StoreError::io(&lock_path, &e))?;
-        lock.try_lock().map_err(|e| match e {
-            TryLockError::WouldBlock => StoreError::new(
-                dir,
-                "another sigmawatch uses this folder",
-                "stop it, or give this one a `store.dir` of its own",
-            ),
-            TryLockError::Error(e) => StoreError::io(&lock_path, &e),
-        })?;
+        let asked = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // One that is ending, or a process that it has just started, may hold it for a moment.
+                Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK => std::thread::sleep(LOCK / 20),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::new(
+                        dir,
+                        "another sigmawatch uses this folder",
+                        "stop it, or give this one a `store.dir` of its own",
+                    ));
+                }
+                Err(TryLockError::Error(e)) => return Err(StoreError::io(&lock_path, &e)),
+            }
+        }
         let (database, _) = quarantine::open(&layout, clock.now())?;
         let store = Self::of(layout, database, clock, Some(lock));
         store.sweep_snapshots()?;

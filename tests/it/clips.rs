@@ -19,7 +19,8 @@ pub fn render(description: &str) {
     pipeline.set_state(gst::State::Playing).expect("it plays");
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds).expect("it ends in a minute");
+    let end =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &kinds).expect("it ends in five minutes");
     if let gst::MessageView::Error(e) = end.view() {
         panic!("{description}: {} {:?}", e.error(), e.debug());
     }

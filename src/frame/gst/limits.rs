@@ -38,20 +38,19 @@ pub(super) fn take_video_only(source: &gst::Element, limits: &Limits) {
     });
 }
 
-/// Lets nothing of a picture that is too large into a decoder, and ends the stream with an error.
-pub(super) fn refuse_huge(decoder: &gst::Element, pad: &gst::Pad, limits: &Limits) {
-    let (decoder, huge) = (decoder.downgrade(), Arc::clone(&limits.huge));
+/// Lets nothing of a picture that is too large into a decoder; [`Limits::explain`] then says so. (An error on the bus would
+/// not do: `decodebin` keeps to itself what elements say that it is trying.)
+pub(super) fn refuse_huge(pad: &gst::Pad, limits: &Limits) {
+    let huge = Arc::clone(&limits.huge);
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
             && let Some(size) = caps.caps().structure(0).and_then(size)
             && i64::from(size.0) * i64::from(size.1) > MOST_PIXELS
-            && huge.set(size).is_ok()
-            && let Some(decoder) = decoder.upgrade()
         {
-            gst::element_error!(decoder, gst::StreamError::Format, ["the picture is too large"]);
+            huge.get_or_init(|| size);
         }
-        if huge.get().is_some() { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        if huge.get().is_some() { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
     });
 }
 
@@ -60,6 +59,11 @@ fn size(caps: &gst::StructureRef) -> Option<(i32, i32)> {
 }
 
 impl Limits {
+    /// A picture is too large to be decoded.
+    pub(super) fn is_huge(&self) -> bool {
+        self.huge.get().is_some()
+    }
+
     /// Why there is no video, where something was refused.
     pub(super) fn explain(&self, config: &config::Gst) -> Option<SourceError> {
         let sound_only = self.offered.other.load(Relaxed) && !self.offered.video.load(Relaxed);

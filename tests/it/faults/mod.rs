@@ -150,18 +150,47 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// Puts the table into docs/ref/figures.md, where the other figures are.
-fn document(findings: &[Finding]) {
+/// What was found by this run and, of the rows that it left out, by runs before.
+fn merged(before: Vec<Finding>, findings: &[Finding], ran: &[u8]) -> Vec<Finding> {
+    let mut all: Vec<Finding> = before.into_iter().filter(|finding| !ran.contains(&finding.row)).collect();
+    all.extend_from_slice(findings);
+    all.sort_by_key(|finding| finding.row);
+    all
+}
+
+/// A row of the table in Markdown.
+fn table_line(finding: &Finding) -> String {
+    let Finding { row, fault, expectation, figure, outcome } = finding;
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    format!("| {row} | {fault} | {} | {} | {} |\n", cell(expectation), cell(figure), cell(&said(outcome)))
+}
+
+/// Puts them into the table of docs/ref/figures.md, where the other figures are; what other rows say there stays.
+fn document(findings: &[Finding], ran: &[u8]) {
     let path = root().join("docs/ref/figures.md");
     let text = std::fs::read_to_string(&path).expect("there");
     let (before, rest) = text.split_once("<!-- faults -->\n").expect("a mark for this table");
-    let (_, after) = rest.split_once("<!-- end -->").expect("the table's end");
-    let mut table = "| | fault | expectation | figure | |\n|---|---|---|---|---|\n".to_owned();
-    for finding in findings {
-        let Finding { row, fault, expectation, figure, outcome } = finding;
-        table += &format!("| {row} | {fault} | {expectation} | {figure} | {} |\n", said(outcome));
-    }
+    let (old, after) = rest.split_once("<!-- end -->").expect("the table's end");
+    let number = |line: &str| line.split('|').nth(1).and_then(|cell| cell.trim().parse::<u8>().ok());
+    let kept = old.lines().filter_map(|line| Some((number(line)?, format!("{line}\n"))));
+    let kept = kept.filter(|(number, _)| !ran.contains(number));
+    let mut lines: Vec<(u8, String)> = kept.collect();
+    lines.extend(findings.iter().map(|finding| (finding.row, table_line(finding))));
+    lines.sort_by_key(|(number, _)| *number);
+    let lines: String = lines.into_iter().map(|(_, line)| line).collect();
+    let table = format!("| | fault | expectation | figure | |\n|---|---|---|---|---|\n{lines}");
     std::fs::write(&path, format!("{before}<!-- faults -->\n{table}<!-- end -->{after}")).expect("written");
+}
+
+#[test]
+fn rows_that_are_made_again_replace_their_own_and_no_others() {
+    let found =
+        |row: u8, figure: &str| Row { number: row, ..self::row(1) }.finding("all is well", figure, true);
+    let before = vec![found(1, "old"), found(2, "old"), found(2, "older")];
+    let all = merged(before, &[found(2, "new"), found(3, "new")], &[2, 3]);
+    let seen: Vec<_> = all.iter().map(|finding| (finding.row, finding.figure.as_str())).collect();
+    assert_eq!(seen, [(1, "old"), (2, "new"), (3, "new")]);
+    assert_eq!(table_line(&found(4, "a|b")), "| 4 | camera hangs (SIGSTOP) | all is well | a\\|b | pass |\n");
 }
 
 #[test]
@@ -186,11 +215,15 @@ fn the_matrix() {
     }
     println!("\nfaults");
     findings.iter().for_each(|finding| println!("{}", line(finding)));
-    let json = serde_json::to_string_pretty(&findings).expect("findings are plain data");
-    std::fs::write(root().join("target/faults.json"), json).expect("written");
+    let ran: Vec<u8> =
+        ROWS.iter().map(|row| row.number).filter(|n| wanted == "all" || some.contains(n)).collect();
+    let path = root().join("target/faults.json");
+    let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let json = serde_json::to_string_pretty(&merged(before.unwrap_or_default(), &findings, &ran));
+    std::fs::write(path, json.expect("findings are plain data")).expect("written");
     println!("written to target/faults.json");
-    if std::env::var_os("UPDATE_DOCS").is_some() && wanted == "all" {
-        document(&findings);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        document(&findings, &ran);
         println!("written to docs/ref/figures.md");
     }
     let failed = findings.iter().filter(|finding| finding.outcome == Outcome::Fail).count();
