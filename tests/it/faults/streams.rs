@@ -29,6 +29,8 @@ pub fn refuses(row: Row, scale: Scale) -> Vec<Finding> {
     let (ear, mut back) = (Ear::new(&daemon), vec![]);
     for _ in 0..scale.pick(1, 5) {
         ear.first(Instant::now(), LONG, |heard| heard.is_score_of("gate0")).expect("analysed");
+        // A connection that did not last is not made again at once.
+        std::thread::sleep(scale.pick(Duration::ZERO, Duration::from_secs(12)));
         let silent = Instant::now();
         proxy.set(Mode::Silent);
         ear.first(silent, LONG, |heard| heard.says("gate0", "stalled")).expect("a stall is told");
