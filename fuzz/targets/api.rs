@@ -1,13 +1,7 @@
 //! See `attempts::api`.
 #![no_main]
 
-#[path = "../attempts.rs"]
-#[allow(dead_code)]
-mod attempts;
-#[path = "../../tests/it/desk.rs"]
-#[allow(dead_code)]
-mod desk;
-
+use sigmawatch_fuzz::{attempts, desk};
 use std::sync::OnceLock;
 
 static DESK: OnceLock<desk::Desk> = OnceLock::new();

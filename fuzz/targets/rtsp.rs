@@ -1,10 +1,7 @@
 //! See `attempts::rtsp`.
 #![no_main]
 
-#[path = "../attempts.rs"]
-#[allow(dead_code)]
-mod attempts;
-
+use sigmawatch_fuzz::attempts;
 use std::sync::OnceLock;
 
 static CAMERA: OnceLock<attempts::Camera> = OnceLock::new();

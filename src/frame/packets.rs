@@ -1,6 +1,7 @@
 //! The newest compressed pictures of a stream, bounded in bytes and time: what clips are cut from.
 
 use crate::base::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 const BACK: Duration = Duration::from_secs(5);
 
 /// A codec that clips are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Codec {
     H264,
     H265,
@@ -27,7 +28,7 @@ impl Codec {
 }
 
 /// What a decoder has to know of packets. Packets of equal formats can follow each other in one clip.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
     pub codec: Codec,
     /// As GStreamer writes them.
@@ -55,7 +56,7 @@ pub struct Packet {
 }
 
 /// How much a ring keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketKeep {
     /// Never more than so many bytes of packets ...
     pub bytes: usize,

@@ -10,19 +10,21 @@ use gstreamer as gst;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// So many pictures of a pattern, ten a second, and where they go.
+fn part((pattern, pictures): (&str, u32), (width, height): (u32, u32), to: &str) -> String {
+    format!(
+        "videotestsrc pattern={pattern} num-buffers={pictures} ! \
+         video/x-raw,format=I420,width={width},height={height},framerate=10/1 ! {to} "
+    )
+}
+
 /// Pictures of nothing, of a ball and of nothing, ten and one key frame a second, through this encoder and its muxer.
-fn scene(path: &Path, (width, height): (u32, u32), parts: [u32; 3], tail: &str) -> PathBuf {
-    let part = |(pattern, pictures): (&str, u32)| {
-        format!(
-            "videotestsrc pattern={pattern} num-buffers={pictures} ! \
-             video/x-raw,format=I420,width={width},height={height},framerate=10/1 ! all. "
-        )
-    };
+fn scene(path: &Path, size: (u32, u32), parts: [u32; 3], tail: &str) -> PathBuf {
     let parts = ["black", "ball", "black"].into_iter().zip(parts).filter(|(_, pictures)| *pictures > 0);
     render(&format!(
         "concat name=all ! {tail} ! filesink location={} {}",
         path.display(),
-        parts.map(part).collect::<String>()
+        parts.map(|what| part(what, size, "all.")).collect::<String>()
     ));
     path.to_owned()
 }
@@ -49,12 +51,6 @@ const CLIPS: &str = "clip_before = \"30s\"\nclip_after = \"2s\"\nscene_change = 
 #[test]
 fn a_camera_that_changes_its_size_in_mid_stream_is_analysed_on_in_one_session() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let part = |(pattern, pictures): (&str, u32), (width, height): (u32, u32), to: &str| {
-        format!(
-            "videotestsrc pattern={pattern} num-buffers={pictures} ! \
-             video/x-raw,format=I420,width={width},height={height},framerate=10/1 ! {to} "
-        )
-    };
     let encoded =
         "x264enc key-int-max=10 bframes=0 tune=zerolatency ! video/x-h264,stream-format=byte-stream ! all. ";
     let large = [("black", 60), ("ball", 40), ("black", 300)].map(|what| part(what, (640, 480), "large."));

@@ -68,7 +68,7 @@ impl Source for IsolatedSource {
             camera: wire::Camera::of(&self.config),
             pipelines: self.pipelines.clone(),
             views: views.to_vec(),
-            keep: self.keep.map(Into::into),
+            keep: self.keep,
         };
         let (clock, counters) = (self.clock.clone(), self.counters.clone());
         Ok(Box::new(stream::IsolatedStream::follow(child, &ask, views, self.keep, clock, counters)))

@@ -190,7 +190,7 @@ impl Heard {
             }
             Say::Packet { pts, age, key, format: new } => {
                 if let Some(new) = new {
-                    *format = Some(Arc::new(new.into()));
+                    *format = Some(Arc::new(new));
                 }
                 if let (Some(ring), Some(format)) = (&self.packets, &*format) {
                     ring.push(pts, before(age), key, &body, format);

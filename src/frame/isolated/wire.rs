@@ -1,7 +1,7 @@
 //! What the daemon and a decoding process say to each other: lengths, a head in JSON, then bytes.
 
 use crate::config;
-use crate::frame::{Codec, Format, FrameSpec, PacketKeep, SourceError, StreamInfo};
+use crate::frame::{Format, FrameSpec, PacketKeep, SourceError, StreamInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read, Write};
@@ -45,38 +45,20 @@ impl Camera {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Ask {
     /// The first, and once.
-    Open { camera: Camera, pipelines: PathBuf, views: Vec<FrameSpec>, keep: Option<Keep> },
+    Open { camera: Camera, pipelines: PathBuf, views: Vec<FrameSpec>, keep: Option<PacketKeep> },
     /// Decode key frames only, or everything again.
     Effort { low: bool },
     /// A picture for people: the newest, or the one nearest to a presentation time.
     Picture { number: u64, max_width: u32, at: Option<Duration> },
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Keep {
-    bytes: usize,
-    span: Duration,
-}
-
-impl From<PacketKeep> for Keep {
-    fn from(PacketKeep { bytes, span }: PacketKeep) -> Self {
-        Self { bytes, span }
-    }
-}
-
-impl From<Keep> for PacketKeep {
-    fn from(Keep { bytes, span }: Keep) -> Self {
-        Self { bytes, span }
-    }
-}
-
-/// From the decoding process. Times are ages, seconds before the message: no clock need be shared.
+/// From the decoding process. Moments are ages, time before the message: no clock need be shared.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Say {
     /// The body is the frame's pixels.
     Frame { view: usize, seq: u64, pts: Duration, age: Duration, run: u64, keys: Option<u64> },
     /// A packet's bytes; its format where that is another than before.
-    Packet { pts: Duration, age: Duration, key: bool, format: Option<Coded> },
+    Packet { pts: Duration, age: Duration, key: bool, format: Option<Format> },
     /// The answer to [`Ask::Picture`], three bytes a pixel; nothing where there is none.
     Picture { number: u64, width: u32, height: u32, age: Duration },
     /// How it stands, several times a second.
@@ -96,29 +78,6 @@ pub(super) struct State {
     pub tells_time: Option<bool>,
     /// Why no packets are kept.
     pub problem: Option<String>,
-}
-
-/// [`Format`], as it is sent.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Coded {
-    h265: bool,
-    caps: String,
-    parameter_sets: Vec<u8>,
-    encoded_here: bool,
-}
-
-impl From<&Format> for Coded {
-    fn from(format: &Format) -> Self {
-        let Format { codec, caps, parameter_sets, encoded_here } = format.clone();
-        Self { h265: codec == Codec::H265, caps, parameter_sets, encoded_here }
-    }
-}
-
-impl From<Coded> for Format {
-    fn from(coded: Coded) -> Self {
-        let Coded { h265, caps, parameter_sets, encoded_here } = coded;
-        Self { codec: if h265 { Codec::H265 } else { Codec::H264 }, caps, parameter_sets, encoded_here }
-    }
 }
 
 /// Writes a message and sends it off.

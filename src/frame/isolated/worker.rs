@@ -54,7 +54,7 @@ pub fn decode() -> io::Result<()> {
     let Some((Ask::Open { camera, pipelines, views, keep }, _)) = read::<Ask>(&mut asks)? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the first message is to open a camera"));
     };
-    let keep = keep.map(|keep| PacketKeep { span: SPAN, ..keep.into() });
+    let keep = keep.map(|keep| PacketKeep { span: SPAN, ..keep });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let config = camera.config();
     let opened = source(&config, &pipelines, keep, &clock).and_then(|mut source| source.open(&views));
@@ -112,16 +112,11 @@ fn obey(asks: &mut impl io::Read, open: &Open, out: &Out) -> io::Result<()> {
                     Some(pts) => open.pictures.at(pts, max_width),
                     None => open.pictures.latest(max_width),
                 };
-                match picture {
-                    Some(p) => {
-                        let (width, height, age) = (p.width, p.height, age(p.wall));
-                        say(out, &Say::Picture { number, width, height, age }, &p.rgb)?;
-                    }
-                    None => {
-                        let age = Duration::ZERO;
-                        say(out, &Say::Picture { number, width: 0, height: 0, age }, &[])?;
-                    }
-                }
+                let (width, height) =
+                    picture.as_ref().map_or((0, 0), |picture| (picture.width, picture.height));
+                let age = picture.as_ref().map_or(Duration::ZERO, |picture| age(picture.wall));
+                let rgb = picture.as_ref().map_or(&[][..], |picture| &picture.rgb);
+                say(out, &Say::Picture { number, width, height, age }, rgb)?;
             }
         }
     }
@@ -180,9 +175,9 @@ fn forward(ring: &PacketRing, sent: &mut u64, format: &mut Option<Arc<Format>>, 
     for packet in ring.from(*sent) {
         *sent = packet.number + 1;
         let same = format.as_ref().is_some_and(|format| **format == *packet.format);
-        let coded = (!same).then(|| (&*packet.format).into());
+        let new = (!same).then(|| (*packet.format).clone());
         *format = Some(packet.format);
-        let head = Say::Packet { pts: packet.pts, age: age(packet.wall), key: packet.key, format: coded };
+        let head = Say::Packet { pts: packet.pts, age: age(packet.wall), key: packet.key, format: new };
         say(out, &head, &packet.data)?;
     }
     Ok(())

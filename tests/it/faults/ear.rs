@@ -1,5 +1,6 @@
 //! What the event stream told, and when: how soon something was said, and how late scores came.
 
+use super::{Finding, Row, Scale};
 use crate::program::Daemon;
 use rand::RngExt;
 use serde_json::Value;
@@ -112,10 +113,19 @@ impl Others {
         self.trouble.extend(late);
     }
 
+    /// What became of them, of a row at length: a few scores say nothing.
+    pub fn finding(&self, row: Row, scale: Scale) -> Option<Finding> {
+        if scale == Scale::Short {
+            return None;
+        }
+        let (figure, pass) = self.verdict();
+        Some(row.finding("other cameras' p99 latency: +10 % at most", figure, pass))
+    }
+
     /// A tenth more at most, beyond what so many scores of the calm differ by among themselves (the 95th percentile of
     /// their p99 in 400 draws of as many scores, in pieces of ten that follow each other): what the figure says, and
     /// whether it holds.
-    pub fn verdict(&self) -> (String, bool) {
+    fn verdict(&self) -> (String, bool) {
         let p99 = |values: &[f64]| 1e3 * quantile(values, 0.99);
         let all = self.calm.concat();
         let pieces: Vec<&[f64]> = self.calm.iter().flat_map(|calm| calm.chunks(10)).collect();

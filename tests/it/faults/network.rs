@@ -126,10 +126,7 @@ fn cables_inside(row: Row, scale: Scale) -> Vec<Finding> {
         ),
         row.finding("no more open files and threads than before (+ 2)", holds, no_more),
     ];
-    if scale == Scale::Whole {
-        let (figure, pass) = late.verdict();
-        findings.push(row.finding("other cameras' p99 latency: +10 % at most", figure, pass));
-    }
+    findings.extend(late.finding(row, scale));
     findings
 }
 

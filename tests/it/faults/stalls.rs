@@ -63,10 +63,7 @@ pub fn hangs(row: Row, scale: Scale) -> Vec<Finding> {
             most <= 10.0 && (scale == Scale::Short || p95 <= 3.0),
         ),
     ];
-    if scale == Scale::Whole {
-        let (figure, pass) = late.verdict();
-        findings.push(row.finding("other cameras' p99 latency: +10 % at most", figure, pass));
-    }
+    findings.extend(late.finding(row, scale));
     findings
 }
 

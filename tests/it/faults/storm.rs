@@ -58,10 +58,7 @@ pub fn reboots(row: Row, scale: Scale) -> Vec<Finding> {
         ),
         row.finding("16 at most connect at a time", format!("{most} at most"), most <= 16),
     ];
-    if scale == Scale::Whole {
-        let (figure, pass) = late.verdict();
-        findings.push(row.finding("other cameras' p99 latency: +10 % at most", figure, pass));
-    }
+    findings.extend(late.finding(row, scale));
     findings
 }
 

@@ -115,10 +115,7 @@ fn decoders(row: Row, scale: Scale) -> Vec<Finding> {
         format!("{holds}; the process has {:.1} MiB of its own", proportional(pid) / 1024.0),
         no_more,
     ));
-    if scale == Scale::Whole {
-        let (figure, pass) = late.verdict();
-        findings.push(row.finding("other cameras' p99 latency: +10 % at most", figure, pass));
-    }
+    findings.extend(late.finding(row, scale));
     findings
 }
 
