@@ -68,10 +68,21 @@ fuzz: ## Fuzz everything that reads what others write [SECONDS=600 for each targ
 	SIGMAWATCH_SEEDS=$(CURDIR)/fuzz/corpus $(CARGO) test --locked --test it -- fuzz::
 	scripts/fuzz $(call quoted,SECONDS)
 
-bench: ## Measure the whole path against decoding alone
-	scripts/setup test
+SECTIONS ?= all
+export SECTIONS
+
+bench: ## Measure each stage, and the whole path against its limits and a peer [SECTIONS=ends,memory,i3d,learning]
+	scripts/setup bench
 	$(MAKE) web
+	-$(MAKE) target/peer/made
+	[ "$$SECTIONS" != all ] || $(CARGO) bench --locked --bench stages
 	$(CARGO) bench --locked --bench bench
+
+# Without it (no network, say) the rest is measured.
+target/peer/made: benches/peer/requirements.txt
+	python3 -m venv --clear target/peer
+	target/peer/bin/pip install --quiet --disable-pip-version-check --requirement benches/peer/requirements.txt
+	touch $@
 
 figures: ## Measure what the program promises
 	scripts/setup test

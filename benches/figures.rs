@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 use support::report::{Goal, Report};
-use support::{clip, machine};
+use support::{clip, machine, place};
 
 const SEEDS: u32 = 3;
 const CAMERAS: usize = 8;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 /// Ped2: learned on its normal clips, without a label; a figure for each seed and the worst of them.
 fn accuracy(report: &mut Report) -> Result<()> {
-    let dataset = machine::root().join("../shared/data/ped2");
+    let dataset = place::root().join("../shared/data/ped2");
     if !dataset.exists() {
         bail!("{} is not there: accuracy is measured on it", dataset.display());
     }
@@ -62,7 +62,7 @@ fn accuracy(report: &mut Report) -> Result<()> {
 }
 
 fn eval(dataset: &std::path::Path, more: &[&str]) -> Result<Value> {
-    let output = Command::new(machine::PROGRAM).arg("eval").arg(dataset).arg("--json").args(more).output()?;
+    let output = Command::new(place::PROGRAM).arg("eval").arg(dataset).arg("--json").args(more).output()?;
     if !output.status.success() {
         bail!("eval: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -73,7 +73,7 @@ fn eval(dataset: &std::path::Path, more: &[&str]) -> Result<Value> {
 /// compares the arrival of the segment's last frame with its own clock: all are on this machine.
 fn latency(report: &mut Report) -> Result<()> {
     let clip = clip::plaza(640, 360, 25, Duration::from_secs(120))?;
-    let model = machine::learn(&clip)?;
+    let model = place::learn(&clip, "diffusion")?;
     let camera = |number: usize| {
         format!(
             "[[camera]]\nname = \"c{number}\"\nsource = \"file\"\nlocation = {clip:?}\nreal_time = true\n\

@@ -1,16 +1,9 @@
-//! Runs the program for a measurement: configuration, start, address, CPU time, stop.
+//! Runs the program for a measurement: configuration, start, address, stop.
 
+use super::place::{PROGRAM, root};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
-/// The program under measurement, in the profile of the benchmarks.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sigmawatch");
-
-pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A running child that is killed, and waited for, when it is dropped.
 pub struct Running {
@@ -44,7 +37,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon; `cameras` is the part of the configuration from the first `[[camera]]` on.
+    /// Starts the daemon; `cameras` is the configuration from the first `[[camera]]` on; before it may be more of `[runtime]`.
     pub fn start(cameras: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("config.toml");
@@ -84,15 +77,4 @@ impl Daemon {
     pub fn get(&self, path: &str) -> Result<serde_json::Value> {
         Ok(ureq::get(format!("http://{}{path}", self.address)).call()?.body_mut().read_json()?)
     }
-}
-
-/// Learns a model from `clip`, once for all later runs of the benchmark.
-pub fn learn(clip: &Path) -> Result<PathBuf> {
-    let model = clip.with_extension("onnx");
-    let status =
-        Command::new(PROGRAM).args(["learn", "--from"]).arg(clip).arg("--out").arg(&model).status()?;
-    if !status.success() {
-        bail!("cannot learn from {}", clip.display());
-    }
-    Ok(model)
 }

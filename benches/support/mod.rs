@@ -2,4 +2,5 @@
 
 pub mod clip;
 pub mod machine;
+pub mod place;
 pub mod report;

