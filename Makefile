@@ -1,6 +1,6 @@
 # Sigmawatch: `make run` and `make test` do all set-up by themselves (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup web web-check run build test kills faults fuzz bench figures budget accuracy fmt lint install deb
+.PHONY: help setup web web-check run build test kills faults fuzz bench growth figures budget accuracy fmt lint install deb
 
 CONFIG ?= config.toml
 ROWS ?= all
@@ -83,6 +83,11 @@ target/peer/made: benches/peer/requirements.txt
 	python3 -m venv --clear target/peer
 	target/peer/bin/pip install --quiet --disable-pip-version-check --requirement benches/peer/requirements.txt
 	touch $@
+
+growth: ## Measure 1, 2, 4 ... 128 cameras on this machine
+	scripts/setup test
+	$(MAKE) web
+	$(CARGO) bench --locked --bench growth
 
 figures: ## Measure what the program promises
 	scripts/setup test

@@ -1,10 +1,11 @@
-//! The command line: run | check | learn | score | eval | backtest | models | user.
+//! The command line: run | check | learn | score | eval | backtest | bench | models | user.
 //!
 //! A subcommand is a file here with `pub struct Args` and `pub fn run(&Args) -> anyhow::Result<ExitCode>`,
 //! a line in [`Command`] and a line in [`dispatch`]. Output goes through [`out`], so that a reader who has
 //! read enough (`| head`) ends the program quietly; errors are returned and printed once, here.
 
 mod backtest;
+mod bench;
 mod check;
 mod decode;
 mod draw;
@@ -57,6 +58,7 @@ Examples:
   sigmawatch run --config config.toml      watch the cameras of a configuration
   sigmawatch check --config config.toml    say everything that is wrong with a configuration
   sigmawatch backtest --camera gate        say which alarms other settings would have raised
+  sigmawatch bench                         say how many cameras this machine carries
   sigmawatch models describe gate.onnx     say what a model takes, gives and was learned from
 
 Exit codes:
@@ -75,6 +77,7 @@ enum Command {
     Score(score::Args),
     Eval(eval::Args),
     Backtest(backtest::Args),
+    Bench(bench::Args),
     Models(models::Args),
     User(user::Args),
     #[command(hide = true)]
@@ -89,6 +92,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Score(args) => score::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Backtest(args) => backtest::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Models(args) => models::run(args),
         Command::User(args) => user::run(args),
         Command::Decode(args) => decode::run(args),
@@ -135,8 +139,13 @@ fn explain(error: &anyhow::Error, to: &mut dyn Write) -> ExitCode {
 /// # Errors
 /// Where it is not there, or does not load.
 pub fn init_onnxruntime() -> Result<(), InferError> {
+    infer::init(&onnxruntime_library())
+}
+
+/// Where that looks.
+fn onnxruntime_library() -> PathBuf {
     if let Some(library) = std::env::var_os("SIGMAWATCH_ORT_LIB") {
-        return infer::init(Path::new(&library));
+        return library.into();
     }
     let here = PathBuf::from("runtime/libonnxruntime.so");
     let program = std::env::current_exe().unwrap_or_default();
@@ -145,7 +154,7 @@ pub fn init_onnxruntime() -> Result<(), InferError> {
         Some(program.parent()?.parent()?.join(folder).join("libonnxruntime.so"))
     });
     let library = std::iter::once(here.clone()).chain(beside).find(|path| path.is_file());
-    infer::init(&library.unwrap_or(here))
+    library.unwrap_or(here)
 }
 
 /// A camera of the configuration that was read from `file`.

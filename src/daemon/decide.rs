@@ -223,6 +223,7 @@ impl Desk {
                 covers,
             },
         );
+        self.metrics.score_latency(self.clock.monotonic().saturating_sub(segment.end.received));
         if usable {
             for fusing in &mut self.fusings {
                 fusing.hear(detector, &witness, score, probability, covers);

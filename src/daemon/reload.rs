@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Said of a configuration that is right in itself, where something that it names cannot be had.
 const GOES_ON: &str = "everything goes on as it was; mend this, and have the configuration read again";
 /// Signals are looked for this often.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Reads the configuration from where it is, with everything that can be found wrong with it.
 pub type Load = Box<dyn Fn() -> Result<Loaded, Invalid> + Send + Sync>;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Cameras are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The outbox is swept this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 

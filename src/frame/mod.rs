@@ -12,6 +12,7 @@ mod life;
 mod link;
 mod open;
 mod packets;
+mod record;
 mod synthetic;
 mod thin;
 mod turns;
@@ -23,6 +24,7 @@ pub use life::LinkState;
 pub use link::{Link, LinkEvent};
 pub use open::open_source;
 pub use packets::{Codec, Format, Packet, PacketKeep, PacketRing};
+pub use record::record_plaza;
 pub use synthetic::{IncidentKind, PLAZA_FPS, Plaza, Truth};
 pub use turns::Turns;
 

@@ -5,6 +5,7 @@ mod api;
 mod bad_pictures;
 mod backtest;
 mod bad_models;
+mod bench;
 mod browser;
 mod canary;
 mod clips;

@@ -4,6 +4,7 @@ mod compressed;
 mod description;
 mod encoder;
 mod error;
+mod film;
 mod keyframes;
 mod limits;
 mod log;
@@ -15,6 +16,7 @@ mod taker;
 mod tls;
 
 pub use encoder::{Encoder, WIDTH as ENCODED_WIDTH};
+pub(super) use film::{Film, film};
 pub use mux::{Sample, mux};
 
 use super::{FrameSpec, PacketKeep, Source, SourceError, SourceErrorKind, Stream, knock};

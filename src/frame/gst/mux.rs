@@ -65,7 +65,7 @@ pub fn mux(
     pipeline.add_many(elements).map_err(|e| e.to_string())?;
     gst::Element::link_many(elements).map_err(|e| e.to_string())?;
     let muxing = Muxing { pipeline, source };
-    muxing.pipeline.set_state(gst::State::Playing).map_err(|_| muxing.complaint())?;
+    muxing.start()?;
 
     for (number, sample) in samples.iter().enumerate() {
         let mut data = read(number).map_err(|e| format!("its packets cannot be read back: {e}"))?;
@@ -83,19 +83,28 @@ pub fn mux(
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        muxing.wait_for_room()?;
-        muxing.source.push_buffer(buffer).map_err(|_| muxing.complaint())?;
+        muxing.push(buffer)?;
     }
     muxing.finish()
 }
 
 /// A pipeline that writes; stopped when it is dropped.
-struct Muxing {
-    pipeline: gst::Pipeline,
-    source: app::AppSrc,
+pub(super) struct Muxing {
+    pub(super) pipeline: gst::Pipeline,
+    pub(super) source: app::AppSrc,
 }
 
 impl Muxing {
+    pub(super) fn start(&self) -> Result<(), String> {
+        self.pipeline.set_state(gst::State::Playing).map(drop).map_err(|_| self.complaint())
+    }
+
+    /// Hands on the next buffer, when there is room for it.
+    pub(super) fn push(&self, buffer: gst::Buffer) -> Result<(), String> {
+        self.wait_for_room()?;
+        self.source.push_buffer(buffer).map(drop).map_err(|_| self.complaint())
+    }
+
     /// Waits until little enough waits for the muxer. The queue itself would wait for ever for one that failed.
     fn wait_for_room(&self) -> Result<(), String> {
         let began = Instant::now();
@@ -132,7 +141,7 @@ impl Muxing {
         }
     }
 
-    fn finish(&self) -> Result<(), String> {
+    pub(super) fn finish(&self) -> Result<(), String> {
         self.source.end_of_stream().map_err(|_| self.complaint())?;
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
         let wait = gst::ClockTime::from_seconds(PATIENCE.as_secs());
