@@ -24,6 +24,7 @@ mod fixture;
 mod fuzz;
 mod i3d;
 mod inspect;
+mod installed;
 mod isolated;
 mod kills;
 mod migrations;
