@@ -365,6 +365,7 @@ mod tests {
                 start: stamp(second - 1),
                 end: stamp(second),
                 unsettled: false,
+                damaged: false,
                 frames: Vec::new(),
             };
             self.index += 1;

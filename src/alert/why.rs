@@ -120,7 +120,15 @@ mod tests {
             wall: Timestamp::from_millisecond(5_000 + millis).expect("in range"),
             received: Duration::ZERO,
         };
-        Segment { index: 0, run: 0, start: stamp(0), end: stamp(1500), unsettled: false, frames }
+        Segment {
+            index: 0,
+            run: 0,
+            start: stamp(0),
+            end: stamp(1500),
+            unsettled: false,
+            damaged: false,
+            frames,
+        }
     }
 
     /// 8 x 4 pixels of which the lower right quarter flashes in the frame 9.

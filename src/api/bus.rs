@@ -117,8 +117,8 @@ impl Bus {
         self.publish(Topic::CameraState, &status.name, &CameraDto::from(status));
     }
 
-    /// A segment was scored; normal life gives as much with `probability`.
-    pub fn score(&self, row: &ScoreRow, probability: f64) {
+    /// A segment was scored, which may be `damaged`; normal life gives as much with `probability`.
+    pub fn score(&self, row: &ScoreRow, probability: f64, damaged: bool) {
         let dto = ScoreDto {
             camera: row.camera.clone(),
             detector: row.detector.clone(),
@@ -126,6 +126,7 @@ impl Bus {
             score: f64::from(row.score),
             threshold: row.threshold,
             probability,
+            damaged,
         };
         self.publish(Topic::Score, &row.camera, &dto);
     }
@@ -179,7 +180,7 @@ mod tests {
     fn score(bus: &Bus) {
         let (camera, detector) = ("gate".into(), "main".into());
         let row = ScoreRow { camera, detector, time: Timestamp::UNIX_EPOCH, score: 1.0, threshold: 3.0 };
-        bus.score(&row, 0.2);
+        bus.score(&row, 0.2, false);
     }
 
     fn alert(bus: &Bus, n: usize) {

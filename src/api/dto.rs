@@ -385,6 +385,8 @@ pub struct ScoreDto {
     pub threshold: f64,
     /// How likely normal life gives a score as high.
     pub probability: f64,
+    /// It is made of damaged or incomplete data: it raises no alert, and is not kept.
+    pub damaged: bool,
 }
 
 /// A stretch of a camera's score timeline.

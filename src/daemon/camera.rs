@@ -10,7 +10,7 @@ use crate::api::{Bus, LearningState, LinkState};
 use crate::base::{CameraName, Clock};
 use crate::frame::{Effort, Frame, FrameSpec, Link, LinkEvent, Source, SourceErrorKind, Stamp, Turns};
 use crate::segment::{
-    MediaClock, PictureState, PictureWatch, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter,
+    DamageWatch, MediaClock, PictureState, PictureWatch, SEGMENT_FRAMES, SceneChange, SceneWatch, Segmenter,
 };
 use crate::telemetry::{CameraMetrics, DetectorMetrics, DropReason, SkipReason};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub struct CameraThread {
     pub scene: Option<SceneWatch>,
     /// Looks at the first view of every camera.
     pub picture: PictureWatch,
+    pub damage: DamageWatch,
     pub media: MediaClock,
     /// Arrival of the newest frame at which the whole picture changed.
     pub unsettled: Option<Duration>,
@@ -207,6 +208,17 @@ impl CameraThread {
     /// Lights, the switch to infrared, a camera that is moved: says so, and marks the segments that it spoils.
     fn look_at_the_whole(&mut self, frame: &Frame) {
         let now = self.media.next(frame.run, &frame.stamp);
+        if let Some(much) = self.damage.see(frame.damaged, now) {
+            match PictureState::Damaged.problem().filter(|_| much) {
+                Some(problem) => tracing::warn!(camera = %self.name, "{problem}"),
+                None => tracing::info!(camera = %self.name, "hardly anything is damaged any more"),
+            }
+            self.change(Change::Damaged(much));
+        }
+        if frame.damaged {
+            // It says nothing about what the camera looks at.
+            return;
+        }
         if let Some(state) = self.picture.see(&frame.pixels, frame.keys, now) {
             // Detection goes on: a still scene may be meant to be one.
             match state.problem() {

@@ -184,6 +184,7 @@ impl Desk {
         self.metrics.stage(Stage::Decide, began.elapsed());
         if let Ok(evidence) = seen
             && !segment.unsettled
+            && !segment.damaged
         {
             self.remember(feed, &segment, &evidence.features);
             self.collect(feed, &evidence);
@@ -329,7 +330,7 @@ impl Desk {
                 seat.metrics.skipped(reason);
                 // What is open ends: at once where no events are wanted, else after its gap.
                 let over = seat.tracker.as_mut().and_then(|tracker| match reason {
-                    SkipReason::SceneChange => tracker.tick(segment.end.received),
+                    SkipReason::SceneChange | SkipReason::Damaged => tracker.tick(segment.end.received),
                     _ => tracker.finish(),
                 });
                 over.into_iter().for_each(|report| self.publish(detector, report, None));
@@ -347,7 +348,10 @@ impl Desk {
             score: score.value,
             threshold: threshold.limit(),
         };
-        self.bus.score(&row, found.probability);
+        self.bus.score(&row, found.probability, segment.damaged);
+        if segment.damaged {
+            return false;
+        }
         self.timeline.push(row);
         let seat = &mut self.seats[detector];
         let taken = seat.life.take(segment, score.value);
@@ -399,7 +403,8 @@ impl Desk {
             DetectState::Off | DetectState::Schedule => Some(SkipReason::Off),
             // Of when it was seen, not of now.
             DetectState::On | DetectState::SceneChange => {
-                segment.unsettled.then_some(SkipReason::SceneChange)
+                let damaged = segment.damaged.then_some(SkipReason::Damaged);
+                segment.unsettled.then_some(SkipReason::SceneChange).or(damaged)
             }
         }
     }

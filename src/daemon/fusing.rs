@@ -130,6 +130,7 @@ mod tests {
             start: stamp(end - 1.5),
             end: stamp(end),
             unsettled: false,
+            damaged: false,
             frames: vec![],
         }
     }

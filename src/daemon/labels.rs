@@ -34,6 +34,7 @@ pub fn sight(state: PictureState) -> Option<Sight> {
         PictureState::Covered => Some(Sight::Covered),
         PictureState::Blurred => Some(Sight::Blurred),
         PictureState::Moved => Some(Sight::Moved),
+        PictureState::Damaged => Some(Sight::Damaged),
     }
 }
 

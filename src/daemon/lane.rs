@@ -228,7 +228,7 @@ mod tests {
     fn segment(index: u64) -> Segment {
         let stamp =
             Stamp { seq: index, pts: Duration::ZERO, wall: Timestamp::UNIX_EPOCH, received: Duration::ZERO };
-        Segment { index, run: 0, start: stamp, end: stamp, unsettled: false, frames: vec![] }
+        Segment { index, run: 0, start: stamp, end: stamp, unsettled: false, damaged: false, frames: vec![] }
     }
 
     fn taken(lane: &SegmentLane) -> Option<(usize, u64)> {

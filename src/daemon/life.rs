@@ -191,8 +191,15 @@ mod tests {
                 wall: Timestamp::from_second(begins + i as i64).expect("in range"),
                 received: Duration::ZERO,
             };
-            let segment =
-                Segment { index: i as u64, run: 0, start: end, end, unsettled: false, frames: vec![] };
+            let segment = Segment {
+                index: i as u64,
+                run: 0,
+                start: end,
+                end,
+                unsettled: false,
+                damaged: false,
+                frames: vec![],
+            };
             life.take(&segment, *score).expect("written");
         }
     }

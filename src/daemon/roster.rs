@@ -23,7 +23,7 @@ use crate::base::{CameraName, Clock, Timestamp};
 use crate::config::{self, Config, Runtime, Scorer, Source, description_file};
 use crate::features::Extractor;
 use crate::frame::{self, PacketKeep};
-use crate::segment::{MediaClock, PictureWatch};
+use crate::segment::{DamageWatch, MediaClock, PictureWatch};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use anyhow::{Context, Result};
@@ -366,6 +366,7 @@ impl Roster {
             scene: setup::scene(plan, camera.scene_change),
             picture: PictureWatch::new(plan.views[0].clone()),
             media: MediaClock::default(),
+            damage: DamageWatch::default(),
             unsettled: None,
             effort: None,
             low: false,

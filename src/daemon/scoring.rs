@@ -302,7 +302,8 @@ mod tests {
             wall: jiff::Timestamp::UNIX_EPOCH,
             received: Duration::ZERO,
         };
-        let segment = Segment { index: 0, run, start: at, end: at, unsettled: false, frames: vec![] };
+        let segment =
+            Segment { index: 0, run, start: at, end: at, unsettled: false, damaged: false, frames: vec![] };
         Extracted { feed, segment, features: Ok(Features { regions: 1, dims: 1, values: vec![0.0] }) }
     }
 

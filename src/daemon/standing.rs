@@ -18,6 +18,8 @@ pub struct Standing {
     picture: PictureState,
     /// ... which is elsewhere than before.
     moved: bool,
+    /// Much of what comes is damaged.
+    damaged: bool,
     /// Since when they are told to be worth what they are.
     since: Option<Timestamp>,
 }
@@ -31,6 +33,8 @@ pub enum Change {
     Picture(PictureState),
     /// The camera looks at something else than before, or at the same again.
     Moved(bool),
+    /// Much of what comes is damaged, or no longer.
+    Damaged(bool),
 }
 
 impl Default for Standing {
@@ -41,6 +45,7 @@ impl Default for Standing {
             silent: false,
             picture: PictureState::Healthy,
             moved: false,
+            damaged: false,
             since: None,
         }
     }
@@ -64,6 +69,7 @@ impl Standing {
             }
             Change::Picture(state) => self.picture = state,
             Change::Moved(moved) => self.moved = moved,
+            Change::Damaged(damaged) => self.damaged = damaged,
         }
         if before.1 != self.sight() {
             self.since = Some(now);
@@ -79,6 +85,7 @@ impl Standing {
     /// again as soon as they do.
     pub fn sight(&self) -> PictureState {
         match (self.link, self.picture) {
+            (LinkState::Live, _) if self.damaged => PictureState::Damaged,
             (LinkState::Live, PictureState::Healthy | PictureState::Blurred) if self.moved => {
                 PictureState::Moved
             }
@@ -131,7 +138,8 @@ mod tests {
         };
         let links = LINKS.map(|link| Change::Link(link, why(link)));
         let pictures = SEEN.map(Change::Picture);
-        [&links[..], &pictures, &[true, false].map(Change::Moved)].concat()
+        let [moved, damaged] = [Change::Moved, Change::Damaged].map(|what| [true, false].map(what));
+        [&links[..], &pictures, &moved, &damaged].concat()
     }
 
     /// Every sequence of up to four changes, from the beginning.
@@ -168,6 +176,9 @@ mod tests {
                     Change::Moved(to) => {
                         assert_eq!((link, next.picture, next.moved), (standing.link, standing.picture, *to))
                     }
+                    Change::Damaged(to) => {
+                        assert_eq!((link, next.picture, next.damaged), (standing.link, standing.picture, *to))
+                    }
                 }
                 // A bad picture is told of a camera that is live, and has a reason and a time.
                 assert_eq!(picture.state, sight);
@@ -186,7 +197,13 @@ mod tests {
                         assert_eq!(next.is_silent(), standing.is_silent())
                     }
                     _ => {
-                        assert!(!next.is_silent() || matches!(change, Change::Picture(_) | Change::Moved(_)))
+                        assert!(
+                            !next.is_silent()
+                                || matches!(
+                                    change,
+                                    Change::Picture(_) | Change::Moved(_) | Change::Damaged(_)
+                                )
+                        )
                     }
                 }
                 // The same again changes nothing.
@@ -198,8 +215,8 @@ mod tests {
         go(&Standing::default(), PictureState::Healthy, 0, 1, &mut reached);
         reached.sort_unstable();
         reached.dedup();
-        // Six kinds of picture when it is live, and one in each of the other six states.
-        assert_eq!(reached.len(), 6 + 6, "{reached:?}");
+        // Seven kinds of picture when it is live, and one in each of the other six states.
+        assert_eq!(reached.len(), 7 + 6, "{reached:?}");
     }
 
     #[test]

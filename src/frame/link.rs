@@ -306,7 +306,14 @@ mod tests {
                 self.given += 1;
                 let received = self.clock.monotonic();
                 let stamp = Stamp { seq: 0, pts: received, wall: self.clock.now(), received };
-                return Ok(Next::Frame(Frame { stamp, view: 0, run: 0, keys: None, pixels: [0; 4].into() }));
+                return Ok(Next::Frame(Frame {
+                    stamp,
+                    view: 0,
+                    run: 0,
+                    keys: None,
+                    damaged: false,
+                    pixels: [0; 4].into(),
+                }));
             }
             match self.life {
                 Life::Silent(_) => Ok(Next::Idle),

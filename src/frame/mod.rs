@@ -93,6 +93,8 @@ pub struct Frame {
     /// Key frames that the decoder had been given by then, over all streams of the source; `None` where nothing is
     /// decoded.
     pub keys: Option<u64>,
+    /// Made of data that was damaged or incomplete, or of pictures that were.
+    pub damaged: bool,
     /// `FrameSpec::frame_bytes` bytes.
     pub pixels: Arc<[u8]>,
 }

@@ -1,10 +1,12 @@
 //! Frame -> Segment: exactly 16 frames of one unbroken run.
 
+mod damage;
 mod media_clock;
 mod picture;
 mod scene;
 mod segmenter;
 
+pub use damage::DamageWatch;
 pub use media_clock::MediaClock;
 pub use picture::{Look, PictureState, PictureWatch};
 pub use scene::{SceneChange, SceneWatch};
@@ -36,6 +38,9 @@ pub struct Segment {
     pub end: Stamp,
     /// The whole picture changed meanwhile ([`SceneWatch`]): its score says nothing about the scene.
     pub unsettled: bool,
+    /// A frame of it was made of damaged or incomplete data ([`crate::frame::Frame::damaged`]): what its score says may
+    /// be about that.
+    pub damaged: bool,
     /// `SEGMENT_FRAMES` pictures, oldest first.
     pub frames: Vec<Arc<[u8]>>,
 }

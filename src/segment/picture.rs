@@ -64,8 +64,8 @@ const KNOWN_AFTER: Duration = Duration::from_secs(20);
 const BAD_FOR: Duration = Duration::from_secs(8);
 const GOOD_FOR: Duration = Duration::from_secs(2);
 
-/// What a camera's picture is worth. Where several hold, the first one of black, covered, frozen, blurred is told: a
-/// black picture stands still as well, and darkness is the better reason.
+/// What a camera's picture is worth. Where several hold, the first one of damaged, black, covered, frozen, moved, blurred
+/// is told: a black picture stands still as well, and darkness is the better reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PictureState {
@@ -80,6 +80,8 @@ pub enum PictureState {
     Blurred,
     /// It shows something else than before: [`super::SceneWatch`] tells.
     Moved,
+    /// Much of it is made of damaged or incomplete data: [`super::DamageWatch`] tells.
+    Damaged,
 }
 
 impl PictureState {
@@ -100,6 +102,10 @@ impl PictureState {
             Self::Moved => Some(
                 "the camera's view has changed: it was moved, or something stands before it (put it back, or have it \
                  learn again)",
+            ),
+            Self::Damaged => Some(
+                "packets are lost or damaged on their way from the camera: what is made of them is not judged (set \
+                 `transport = \"tcp\"`, or mend the network or the camera)",
             ),
             Self::Blurred => {
                 Some("the picture is blurred (clean the lens, wait for fog to lift, or focus the camera)")

@@ -46,6 +46,7 @@ impl Segmenter {
             start: self.held[0].stamp,
             end,
             unsettled: false,
+            damaged: self.held.iter().any(|f| f.damaged),
             frames: self.held.iter().map(|f| f.pixels.clone()).collect(),
         };
         self.index += 1;
@@ -66,7 +67,7 @@ mod tests {
     fn frame(seq: u64, run: u64) -> Frame {
         let pts = Duration::from_millis(100 * seq);
         let stamp = Stamp { seq, pts, wall: Timestamp::UNIX_EPOCH, received: pts };
-        Frame { stamp, view: 0, run, keys: None, pixels: vec![seq as u8; 4].into() }
+        Frame { stamp, view: 0, run, keys: None, damaged: seq == 35, pixels: vec![seq as u8; 4].into() }
     }
 
     fn segments(stride: usize, frames: &[Frame]) -> Vec<Segment> {
@@ -80,6 +81,8 @@ mod tests {
         let got = segments(16, &all);
         let spans: Vec<_> = got.iter().map(|s| (s.index, s.run, s.start.seq, s.end.seq)).collect();
         assert_eq!(spans, [(0, 3, 0, 15), (1, 3, 16, 31)]);
+        let damaged = segments(8, &all).iter().map(|s| s.damaged).collect::<Vec<_>>();
+        assert_eq!(damaged, [false, false, false, true], "frame 35 is, of 24 to 39");
         let pixels: Vec<_> = got[1].frames.iter().map(|p| p[0]).collect();
         assert_eq!(pixels, (16..32).collect::<Vec<u8>>());
     }

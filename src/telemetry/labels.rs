@@ -32,6 +32,7 @@ labels! {
     /// Why a camera's picture cannot be believed.
     Sight {
         Frozen = "frozen", Black = "black", Covered = "covered", Blurred = "blurred", Moved = "moved",
+        Damaged = "damaged",
     }
 }
 labels! {
@@ -78,6 +79,8 @@ labels! {
         Off = "off",
         /// The whole picture changed.
         SceneChange = "scene_change",
+        /// It is made of damaged or incomplete data: scored, and not judged.
+        Damaged = "damaged",
     }
 }
 labels! {

@@ -447,7 +447,7 @@ impl Client {
 fn the_stream_tells_what_happens() {
     let desk = Desk::start();
     let mut client = Client::connect(&desk, None);
-    desk.bus.score(&row(at(1999)), 0.2);
+    desk.bus.score(&row(at(1999)), 0.2, false);
     desk.bus.camera(&crate::desk::camera(
         "gate",
         sigmawatch::api::LinkState::Stalled,

@@ -104,7 +104,7 @@ fn round() -> Duration {
     let mut most = connected;
     for number in 0..MESSAGES {
         sent.lock().expect("held by no panic").push(Instant::now());
-        desk.bus.score(&ScoreRow { score: number as f32, ..row(Timestamp::UNIX_EPOCH) }, 0.5);
+        desk.bus.score(&ScoreRow { score: number as f32, ..row(Timestamp::UNIX_EPOCH) }, 0.5, false);
         most = most.max(resident());
         std::thread::sleep((began + EVERY * (number as u32 + 1)).saturating_duration_since(Instant::now()));
     }

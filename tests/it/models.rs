@@ -83,8 +83,15 @@ fn an_extractor_of_ones_own_runs() {
     let picture: Arc<[u8]> = [10u8, 20, 30].repeat(320 * 180).into();
     let zero = Duration::ZERO;
     let stamp = Stamp { seq: 0, pts: zero, wall: Timestamp::UNIX_EPOCH, received: zero };
-    let mut segment =
-        Segment { index: 0, run: 0, start: stamp, end: stamp, unsettled: false, frames: vec![picture; 16] };
+    let mut segment = Segment {
+        index: 0,
+        run: 0,
+        start: stamp,
+        end: stamp,
+        unsettled: false,
+        damaged: false,
+        frames: vec![picture; 16],
+    };
     let features = extractor.extract(&[&segment, &segment]).expect("features");
     assert_eq!(features.len(), 2);
     assert_eq!((features[1].regions, features[1].dims), (1, 3));

@@ -155,7 +155,7 @@ fn news_arrives_by_itself_and_an_alert_opens_by_keyboard() {
     let first = "document.querySelector('#alerts li')";
     let name = browser.evaluate(&format!("{first}.querySelector('.camera-name').textContent"));
     assert_eq!(name, "<img src=x onerror=alert(1)>", "text stays text");
-    desk.bus.score(&ScoreRow { score: 7.77, ..row(Timestamp::now()) }, 1e-4);
+    desk.bus.score(&ScoreRow { score: 7.77, ..row(Timestamp::now()) }, 1e-4, false);
     browser.wait_for("document.querySelector('[data-camera=gate] .score').matches('.over-limit')");
     assert!(
         browser.text("[data-camera=gate] .numbers").contains("7.77 ▲ over"),

@@ -204,13 +204,13 @@ fn stream(desk: &Desk, asker: &Asker, resume: &str, last: &str) -> Vec<(String, 
                 desk.bus.alert(Change::New, &event(n));
             }
             let yard = sigmawatch::store::ScoreRow { camera: "yard".into(), ..row(Timestamp::UNIX_EPOCH) };
-            desk.bus.score(&yard, 0.5);
+            desk.bus.score(&yard, 0.5, false);
             desk.bus.camera(&crate::desk::camera(
                 "yard",
                 sigmawatch::api::LinkState::Live,
                 sigmawatch::api::LearningState::Armed,
             ));
-            desk.bus.score(&row(Timestamp::UNIX_EPOCH), 0.5);
+            desk.bus.score(&row(Timestamp::UNIX_EPOCH), 0.5, false);
         } else if let Some(text) = line.strip_prefix("event: ") {
             text.clone_into(&mut topic);
         } else if let Some(text) = line.strip_prefix("data: ") {

@@ -47,7 +47,9 @@ function listen(): void {
   stream = now;
   const on = <T>(topic: string, act: (data: T) => void): void =>
     now.addEventListener(topic, (message) => act(JSON.parse((message as MessageEvent<string>).data) as T));
-  on<LiveScore>("score", (score) => trace(score.camera, score.detector).add(score));
+  on<LiveScore>("score", (score) => {
+    if (!score.damaged) trace(score.camera, score.detector).add(score);
+  });
   on<Camera>("camera.state", (camera) => seen([camera], false));
   for (const topic of ["alert.new", "alert.update", "alert.end"])
     on<Incident>(topic, (event) => {

@@ -194,6 +194,8 @@ export interface LiveScore {
   score: number | null;
   threshold: number;
   probability: number | null;
+  /** Made of damaged data: not judged, and not drawn. */
+  damaged: boolean;
 }
 
 /** A limit, and the false alarms an hour expected under it, `low` to `high` with 90 % certainty. */

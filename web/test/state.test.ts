@@ -49,7 +49,7 @@ test("a gap in time is a gap in the line, and a neighbour of what is over is dra
 test("a trace joins what the store knows and what the stream told, and keeps ten minutes", () => {
   const trace = new Trace();
   const at = (s: number) => ({ time: new Date(s * 1000).toISOString(), score: s, threshold: 2 });
-  const told = (s: number) => ({ ...at(s), camera: "gate", detector: "main", probability: null });
+  const told = (s: number) => ({ ...at(s), camera: "gate", detector: "main", probability: null, damaged: false });
   trace.add(told(5));
   trace.fill([at(3), at(4), at(5)]);
   trace.add(told(6));

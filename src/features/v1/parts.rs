@@ -233,7 +233,7 @@ mod tests {
             let pts = Duration::from_millis(100 * seq);
             let stamp = Stamp { seq, pts, wall: Timestamp::UNIX_EPOCH, received: pts };
             let pixels = (0..p.width * p.height).map(|_| rng.random()).collect();
-            Frame { stamp, view: 0, run: 0, keys: None, pixels }
+            Frame { stamp, view: 0, run: 0, keys: None, damaged: false, pixels }
         };
         (0..60).map(frame).filter_map(|frame| segmenter.push(frame)).collect()
     }

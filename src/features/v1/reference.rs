@@ -129,7 +129,7 @@ fn segment(frames: &[Vec<u8>]) -> Segment {
     let zero = Duration::ZERO;
     let stamp = Stamp { seq: 0, pts: zero, wall: crate::base::Timestamp::UNIX_EPOCH, received: zero };
     let frames = frames.iter().map(|f| f.as_slice().into()).collect();
-    Segment { index: 0, run: 0, start: stamp, end: stamp, unsettled: false, frames }
+    Segment { index: 0, run: 0, start: stamp, end: stamp, unsettled: false, damaged: false, frames }
 }
 
 fn extract(p: &V1Params, frames: &[Vec<u8>]) -> Features {

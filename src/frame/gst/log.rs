@@ -1,5 +1,6 @@
 //! GStreamer's own debug log (`GST_DEBUG`, `GST_DEBUG_FILE`), without passwords.
 
+use super::damage;
 use super::error::without_userinfo;
 use crate::config;
 use base64::Engine;
@@ -25,6 +26,9 @@ pub(super) fn init() -> Result<(), gst::glib::Error> {
     // Before GStreamer starts, so that not a line goes past.
     OURS.call_once(|| {
         gst::log::remove_default_log_function();
+        gst::log::add_log_function(|category, level, _, _, _, _, message| {
+            damage::hear(category, level, message)
+        });
         if std::env::var_os("GST_DEBUG").is_some_and(|wanted| !wanted.is_empty()) {
             gst::log::add_log_function(|category, level, file, _, line, object, message| {
                 let file = file.rsplit('/').next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Cameras and files that GStreamer plays, each by a description file that may be the integrator's own.
 
 mod compressed;
+mod damage;
 mod description;
 mod encoder;
 mod error;

@@ -5,7 +5,7 @@ use super::encoder::{self, Encoder};
 use super::limits::{self, Limits};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
-use super::{Counters, compressed, error, keyframes, tls};
+use super::{Counters, compressed, damage, error, keyframes, tls};
 use crate::base::Clock;
 use crate::config;
 use crate::frame::thin::Thinner;
@@ -212,14 +212,14 @@ impl GstStream {
     }
 
     fn frame(&mut self, arrival: Arrival) -> Frame {
-        let Arrival { view, stamp, new_run, keys, pixels } = arrival;
+        let Arrival { view, stamp, new_run, keys, damaged, pixels } = arrival;
         let (run, newest) = &mut self.views[view];
         let follows = newest.is_none_or(|newest| stamp.seq == newest + 1);
         if !follows || new_run && newest.is_some() {
             *run = self.counters.run.fetch_add(1, Relaxed);
         }
         *newest = Some(stamp.seq);
-        Frame { stamp, view, run: *run, keys, pixels }
+        Frame { stamp, view, run: *run, keys, damaged, pixels }
     }
 }
 
@@ -396,6 +396,7 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
     if let Some(packets) = &shared.packets {
         compressed::tap(&pad, packets, &learned.clock, false);
     }
+    damage::watch(element);
     // After the packets were kept: clips are whole.
     keyframes::watch(&pad, &shared.effort);
     let (shared, counters) = (Weak::clone(&learned.shared), Arc::clone(&learned.counters));

@@ -28,6 +28,7 @@ pub(super) struct Arrival {
     pub stamp: Stamp,
     pub new_run: bool,
     pub keys: Option<u64>,
+    pub damaged: bool,
     pub pixels: Arc<[u8]>,
 }
 
@@ -70,9 +71,10 @@ impl Taker {
             received: self.clock.monotonic(),
         };
         let new_run = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let damaged = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
         // A source that decodes nothing has none.
         let keys = Some(self.counters.keys.load(Relaxed)).filter(|keys| *keys > 0);
-        self.put(Arrival { view: self.view, stamp, new_run, keys, pixels })
+        self.put(Arrival { view: self.view, stamp, new_run, keys, damaged, pixels })
     }
 
     /// Live: drops the oldest when full. Otherwise waits until there is room or the stream closes.

@@ -35,6 +35,7 @@ struct Arrival {
     wall: Timestamp,
     received: Duration,
     keys: Option<u64>,
+    damaged: bool,
     pixels: Arc<[u8]>,
 }
 
@@ -120,7 +121,7 @@ impl IsolatedStream {
     }
 
     fn frame(&mut self, arrival: Arrival) -> Frame {
-        let Arrival { view, seq, run, pts, wall, received, keys, pixels } = arrival;
+        let Arrival { view, seq, run, pts, wall, received, keys, damaged, pixels } = arrival;
         let follows = |(its, newest, _): (u64, u64, u64)| its == run && seq == newest + 1;
         let ours = match self.runs[view].filter(|known| follows(*known)) {
             Some((_, _, ours)) => ours,
@@ -132,7 +133,7 @@ impl IsolatedStream {
         self.counters.seq.fetch_max(seq + 1, Relaxed);
         let keys = keys.map(|keys| keys_before + keys);
         self.counters.keys.fetch_max(keys.unwrap_or(0), Relaxed);
-        Frame { stamp: Stamp { seq, pts, wall, received }, view, run: ours, keys, pixels }
+        Frame { stamp: Stamp { seq, pts, wall, received }, view, run: ours, keys, damaged, pixels }
     }
 }
 
@@ -176,14 +177,14 @@ impl Heard {
         // Clocks are this process's own: one that was set meanwhile does not matter.
         let before = |age: Duration| self.clock.now().checked_sub(age).unwrap_or_else(|_| self.clock.now());
         match say {
-            Say::Frame { view, seq, pts, age, run, keys } => {
+            Say::Frame { view, seq, pts, age, run, keys, damaged } => {
                 let spec = self.views.get(view).ok_or("gave a frame that nobody asked for")?;
                 if body.len() != spec.frame_bytes() {
                     return Err(format!("gave a frame of {} bytes", body.len()));
                 }
                 let (wall, received) = (before(age), self.clock.monotonic().saturating_sub(age));
                 self.put(
-                    Arrival { view, seq, run, pts, wall, received, keys, pixels: body.into() },
+                    Arrival { view, seq, run, pts, wall, received, keys, damaged, pixels: body.into() },
                     send,
                     oldest,
                 );

@@ -56,7 +56,7 @@ pub(super) enum Ask {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Say {
     /// The body is the frame's pixels.
-    Frame { view: usize, seq: u64, pts: Duration, age: Duration, run: u64, keys: Option<u64> },
+    Frame { view: usize, seq: u64, pts: Duration, age: Duration, run: u64, keys: Option<u64>, damaged: bool },
     /// A packet's bytes; its format where that is another than before.
     Packet { pts: Duration, age: Duration, key: bool, format: Option<Format> },
     /// The answer to [`Ask::Picture`], three bytes a pixel; nothing where there is none.

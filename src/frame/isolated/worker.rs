@@ -147,9 +147,10 @@ fn relay(mut stream: Box<dyn Stream>, out: &Out, clock: &dyn Clock, closing: &At
             (told, when) = (Some(state), Instant::now());
         }
         match next {
-            Ok(Next::Frame(Frame { stamp, view, run, keys, pixels })) => {
+            Ok(Next::Frame(Frame { stamp, view, run, keys, damaged, pixels })) => {
                 let age = clock.monotonic().saturating_sub(stamp.received);
-                say(out, &Say::Frame { view, seq: stamp.seq, pts: stamp.pts, age, run, keys }, &pixels)?;
+                let (seq, pts) = (stamp.seq, stamp.pts);
+                say(out, &Say::Frame { view, seq, pts, age, run, keys, damaged }, &pixels)?;
             }
             Ok(Next::Idle) => {}
             Ok(Next::End) => return say(out, &Say::End { error: None }, &[]),

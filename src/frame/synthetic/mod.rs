@@ -235,7 +235,14 @@ impl Playing {
                 Stamp { seq, pts: kept.pts, wall: self.clock.now(), received: self.clock.monotonic() };
             *self.tap.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((frame, stamp.wall));
             wall = Some(stamp.wall);
-            self.made.push_back(Frame { stamp, view: number, run: view.run, keys: None, pixels });
+            self.made.push_back(Frame {
+                stamp,
+                view: number,
+                run: view.run,
+                keys: None,
+                damaged: false,
+                pixels,
+            });
         }
         if let (Some((encoder, _)), Some(wall)) = (&self.encoding, wall) {
             let tap = Arc::clone(&self.tap);

@@ -7,6 +7,7 @@ mod cameras;
 mod churn;
 mod clients;
 mod clocks;
+mod datagrams;
 mod disk;
 mod ear;
 mod machine;
@@ -19,6 +20,7 @@ mod sights;
 mod stalls;
 mod storm;
 mod streams;
+mod weather;
 mod workers;
 
 use serde::{Deserialize, Serialize};
@@ -99,7 +101,7 @@ const ROWS: &[Row] = &[
     Row { number: 2, fault: "cable pulled (packets dropped)", make: network::cables },
     Row { number: 3, fault: "all cameras reboot at once", make: storm::reboots },
     Row { number: 4, fault: "camera refuses a second session", make: streams::refuses },
-    Row { number: 5, fault: "packets lost (UDP)", make: network::loss },
+    Row { number: 5, fault: "packets lost, late, damaged (UDP)", make: network::loss },
     Row { number: 6, fault: "damaged H.264", make: streams::damaged },
     Row { number: 7, fault: "picture frozen or black", make: sights::blind },
     Row { number: 8, fault: "daemon killed at random", make: disk::kills },

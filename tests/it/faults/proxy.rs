@@ -170,7 +170,7 @@ fn down(mut from: BufReader<TcpStream>, mut to: &TcpStream, state: &State) -> st
 }
 
 /// A packet between the messages: `$`, channel, length, payload.
-fn packet(from: &mut impl Read) -> std::io::Result<Vec<u8>> {
+pub fn packet(from: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     from.read_exact(&mut bytes)?;
     let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
@@ -180,7 +180,7 @@ fn packet(from: &mut impl Read) -> std::io::Result<Vec<u8>> {
 }
 
 /// A request or an answer, with its body.
-fn message(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+pub fn message(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     let (mut text, mut length) = (vec![], 0);
     loop {
         let begun = text.len();
