@@ -98,6 +98,8 @@ fn one(report: &mut Report, input: &Input, peer: Option<&Peer>) -> Result<Bars> 
         report.add(what("peer in Python"), bars.peer.unwrap_or(f64::NAN), "CPU s/s", None);
         let times = median(rounds.iter().map(|round| cost(round) / round.daemon));
         report.add(what("cameras, against the peer's"), times, "ratio", Some(Goal::AtLeast(3.0)));
+        let most = median(rounds.iter().map(|round| cost(round) / round.decode));
+        report.add(what("the same, if only decoding cost anything"), most, "ratio", None);
         let (middle, worst) = apart(found, clip, &model)?;
         let within = Some(Goal::AtMost(TOLERANCE));
         report.add(what("scores of peer and program apart, median"), middle, "sigma", within);

@@ -16,16 +16,16 @@ pub struct Bars {
 const LEFT: f64 = 190.0;
 const WIDE: f64 = 430.0;
 const BAR: f64 = 16.0;
-/// Fewest and most CPU seconds that are drawn: the scale is logarithmic, since the peer is far off.
-const RANGE: (f64, f64) = (0.001, 2.0);
+/// CPU seconds between two lines of the ground.
+const STEP: f64 = 0.05;
 
 /// Writes an SVG that is legible on light and on dark ground.
 pub fn draw(to: &Path, inputs: &[Bars]) -> Result<()> {
     let (mut body, mut y) = (String::new(), 40.0);
-    let x = |value: f64| {
-        let share = (value.clamp(RANGE.0, RANGE.1) / RANGE.0).ln() / (RANGE.1 / RANGE.0).ln();
-        LEFT + share * WIDE
-    };
+    let all =
+        inputs.iter().flat_map(|bars| [bars.decode, bars.extract, bars.daemon, bars.peer.unwrap_or(0.0)]);
+    let most = all.fold(STEP, f64::max);
+    let x = |value: f64| LEFT + value / most * WIDE;
     let top = y - 10.0;
     for Bars { name, decode, extract, daemon, peer } in inputs {
         writeln!(body, "<text class=\"name\" x=\"8\" y=\"{:.0}\">{name}</text>", y + BAR * 0.8)?;
@@ -53,12 +53,12 @@ pub fn draw(to: &Path, inputs: &[Bars]) -> Result<()> {
         y += 14.0;
     }
     let mut lines = String::new();
-    for value in [0.001, 0.01, 0.1, 1.0] {
+    for value in (0..).map(|line| f64::from(line) * STEP).take_while(|value| *value <= most) {
         let at = x(value);
         writeln!(
             lines,
             "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{y}\"/>\
-             <text x=\"{at:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{value}</text>",
+             <text x=\"{at:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{value:.2}</text>",
             y + 14.0
         )?;
     }
@@ -68,8 +68,8 @@ pub fn draw(to: &Path, inputs: &[Bars]) -> Result<()> {
          text {{ font: 12px sans-serif; fill: #333 }} .name {{ font-weight: bold }} line {{ stroke: #8886 }}\n\
          .limit {{ fill: #8a8f98 }} .other {{ fill: #b08ad0 }} .whole {{ fill: #2f80c8 }} .peer {{ fill: #d08030 }}\n\
          @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} }}\n</style>\n\
-         <text x=\"8\" y=\"18\">CPU seconds a second of a camera, 25 frames a second (Ped2: 10) analysed at 10; \
-         logarithmic</text>\n{lines}{body}</svg>\n",
+         <text x=\"8\" y=\"18\">CPU seconds a second of a camera, 25 frames a second (Ped2: 10) analysed at 10\
+         </text>\n{lines}{body}</svg>\n",
         y + 24.0
     );
     std::fs::write(to, svg).with_context(|| to.display().to_string())?;
