@@ -23,6 +23,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use step::Step;
 
+/// Numbers of cameras that are tried, each smaller than the last, to find one that is carried.
+const TRIES: usize = 4;
 /// Share of the processor that cameras may use: the rest is for the page, for learning and for bad days.
 const USED: f64 = 0.8;
 /// What a recording that is made here is like: long enough to learn from.
@@ -211,14 +213,14 @@ fn measured(setting: &Setting, numbers: &[usize], window: Duration) -> Result<Ve
     Ok(steps)
 }
 
-/// Measures what the line promises, and less where that is not so.
+/// Measures what the line promises, and less where that is not so, a few times.
 fn look_whether_it_holds(
     setting: &Setting,
     outcome: &mut Outcome,
     window: Duration,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
-    while outcome.cameras > 0 {
+    for _ in 0..TRIES {
         say(&format!("looking whether {} cameras are carried, one of them alerting", outcome.cameras));
         let step = step::measure(setting, outcome.cameras, true, window)?;
         say(&step.line());
@@ -229,7 +231,7 @@ fn look_whether_it_holds(
         if good {
             break;
         }
-        outcome.cameras = outcome.cameras * 7 / 8;
+        outcome.cameras = (outcome.cameras * 7 / 8).max(1);
     }
     steps.sort_by_key(|step| step.cameras);
     Ok(())
@@ -238,10 +240,12 @@ fn look_whether_it_holds(
 /// The table and what follows from it.
 fn text(report: &Report) -> String {
     let Report { clip, detector, stride, cores, steps, cores_line, memory_line, outcome, .. } = report;
+    // From one number alone the base cannot be told from the cameras.
+    let told_apart = steps.iter().filter(|step| step.trouble.is_none()).count() > 1;
     let noun = if *cores == 1 { "core" } else { "cores" };
     let mut text = format!("{clip}; {detector}, stride {stride}; {cores} {noun}\n\n{}\n", step::HEAD);
     steps.iter().for_each(|step| text.push_str(&format!("{}\n", step.row())));
-    if cores_line.each > 0.0 {
+    if told_apart {
         text.push_str(&format!(
             "\nA camera costs {:.4} cores and {:.1} MiB, beside {:.3} cores and {:.0} MiB for them all. Only decoded and \
              scaled it costs {:.4} cores.\n",
@@ -272,9 +276,12 @@ fn text(report: &Report) -> String {
             };
     }
     text.push_str(&format!("This machine carries about {} {of} {used}", outcome.cameras));
-    text.push_str(&format!("; memory {:.1} MiB a camera", memory_line.each));
+    if told_apart {
+        text.push_str(&format!("; memory {:.1} MiB a camera", memory_line.each));
+    }
     match (outcome.measured, outcome.latency_p99_ms) {
         (true, Some(latency)) => text.push_str(&format!("; alert latency p99 {latency:.0} ms.")),
+        (false, Some(_)) => text.push_str(", as far as can be told: somewhat more were too many."),
         _ => text.push_str(". That is reckoned from fewer; give --cameras with larger numbers to see it."),
     }
     text

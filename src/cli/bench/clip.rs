@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A camera is watched for so long.
 pub const WATCHED: Duration = Duration::from_secs(30);
 /// From less nothing can be learned.
-const SHORTEST: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_secs(20);
 /// Silence for this long is the end of it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The daemon keeps the newest compressed video for clips: `clip_before`, half a minute for catching up and a group of

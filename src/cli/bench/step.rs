@@ -19,7 +19,8 @@ const DROPPED: f64 = 0.01;
 const FRAMES: f64 = 0.97;
 /// Alerts that say something about a percentile.
 const ALERTS: f64 = 10.0;
-/// Cameras that are too many are watched for so many times longer: they take turns in giving way.
+/// Cameras that are too many are watched for so many times longer: they take turns in giving way, and another program may
+/// have been in the way for a moment.
 const LONGER: u32 = 4;
 
 /// What was measured with so many cameras.
@@ -89,11 +90,10 @@ pub fn measure(setting: &Setting, cameras: usize, alerting: bool, window: Durati
     let before = Moment::now(&mut daemon)?;
     pause(window, &setting.stop)?;
     let mut step = between(setting, cameras, &before, &Moment::now(&mut daemon)?);
-    if let Some(trouble) = step.trouble.take() {
-        say(&format!("{cameras} cameras are too many; watching what becomes of them"));
+    if step.trouble.is_some() {
+        say(&format!("{cameras} cameras seem to be too many; watching them for longer"));
         pause(window * LONGER, &setting.stop)?;
         step = between(setting, cameras, &before, &Moment::now(&mut daemon)?);
-        step.trouble = step.trouble.or(Some(trouble));
     }
     Ok(step)
 }
