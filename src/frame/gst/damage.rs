@@ -2,7 +2,8 @@
 //!
 //! Packets that were lost on the way show in what the decoder is given as a discontinuity. What was damaged on the way
 //! shows in what the decoder says: libav fills in what it could not decode, and tells of it in its log alone. From then
-//! on everything is suspect until the next key frame, since pictures are made of those before them.
+//! on everything is suspect until the next key frame, since pictures are made of those before them; after damage until
+//! the one after that, since decoders do not notice all of it.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -38,6 +39,10 @@ pub(super) fn hear(category: gst::DebugCategory, level: gst::DebugLevel, message
 struct Trace {
     /// Something was damaged or missing, and no key frame has come since. The stream's time then, where it has one.
     suspect: Option<Option<Duration>>,
+    /// Something was filled in that no gap explains, since the newest key frame: packets come damaged. Decoders do not
+    /// notice all of that, so the next group is suspect as well.
+    unexplained: bool,
+    gap: bool,
     /// Presentation time of the newest packets, and whether what comes of them is suspect.
     packets: VecDeque<(Option<Duration>, bool)>,
 }
@@ -47,7 +52,10 @@ impl Trace {
     fn packet(&mut self, pts: Option<Duration>, key: bool, gap: bool) {
         let first = self.packets.is_empty();
         // What is missing before a key frame may have been a part of it. Before the first packet nothing is.
-        if gap && !first || first && !key {
+        let gap = gap && !first || first && !key;
+        let unexplained = key && std::mem::take(&mut self.unexplained);
+        self.gap = gap || self.gap && !key;
+        if gap || unexplained {
             self.suspect = Some(pts);
         } else if let Some(since) = self.suspect {
             let healed = since.zip(pts).is_some_and(|(since, pts)| pts.saturating_sub(since) >= HEALED);
@@ -64,6 +72,7 @@ impl Trace {
         if let Some((pts, suspect)) = self.packets.back_mut() {
             *suspect = true;
             self.suspect = Some(*pts);
+            self.unexplained |= !self.gap;
         }
     }
 
@@ -145,7 +154,8 @@ mod tests {
         for delay in [0, 3] {
             assert_eq!(marked("Kk....k...", delay), "..........", "before the first nothing is missing");
             assert_eq!(marked("K...,..k..", delay), "....xxx...");
-            assert_eq!(marked("K...!..k..", delay), "....xxx...");
+            assert_eq!(marked("K...!..k..k..", delay), "....xxxxxx...", "and the next group with it");
+            assert_eq!(marked("K...,!.k..k..", delay), "....xxx......", "the gap explains it");
             assert_eq!(
                 marked("K....K..k.", delay),
                 ".....xxx..",

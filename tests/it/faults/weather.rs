@@ -43,7 +43,7 @@ fn tried(scale: Scale) -> Vec<Tried> {
         tried("packets", "1 % with a damaged byte", Weather { damaged: 0.01, ..fair }, true),
     ];
     all.into_iter()
-        .filter(|one| scale == Scale::Whole || ["jitter", "loss", "packets"].contains(&one.name))
+        .filter(|one| scale == Scale::Whole || ["order", "loss", "packets"].contains(&one.name))
         .collect()
 }
 
@@ -203,10 +203,13 @@ fn told(row: Row, one: &Tried, ear: &Ear, began: Instant, mended: Instant) -> Fi
     let whole = |heard: &Heard| heard.is_score_of(one.name) && heard.data["damaged"] == false;
     let whole = seconds(ear.first(mended, LONG, whole));
     let healthy = seconds(ear.first(mended, LONG, |heard| says(heard, false)));
-    // Two groups, a segment, and what measuring adds.
-    let soon = 2.0 * GROUP + 1.6 + 0.5;
+    // Two groups, a segment, and what measuring adds; damage to everything costs the connection, too.
+    let (soon, why) = match one.weather.bytes > 0.0 {
+        true => (21.0, "15 s of backing off, 2 groups, a segment"),
+        false => (2.0 * GROUP + 1.6 + 0.5, "2 groups, a segment"),
+    };
     row.finding(
-        format!("{}: told <= 15 s; whole <= {soon} s after it (2 groups, a segment), told <= 60 s", one.what),
+        format!("{}: told <= 15 s; whole <= {soon} s after it ({why}), told <= 60 s", one.what),
         format!("told after {told:.1} s; whole {whole:.1} s after it, told {healthy:.1} s after it"),
         told <= 15.0 && whole <= soon && healthy <= 60.0,
     )
