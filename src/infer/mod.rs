@@ -8,6 +8,7 @@ mod normal;
 mod provider;
 mod runtime;
 mod session;
+mod watchdog;
 
 pub use first_layer::{Convolution, first_convolution};
 pub use graph::{Attr, Dim, Graph, Value};

@@ -2,7 +2,7 @@
 
 use super::InferError;
 use super::breaker::Breaker;
-use super::provider;
+use super::{provider, watchdog};
 use crate::config::Provider;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -10,7 +10,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, SessionInputValue};
 use ort::value::TensorRef;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What helps against runs that take too long.
@@ -183,17 +183,9 @@ impl Runner {
             );
             InferError::new(&self.model, problem, TOO_SLOW)
         })?;
-        let options = &RunOptions::new().map_err(|e| self.failed(&e.to_string()))?;
-        let (done, waits) = mpsc::channel::<()>();
-        let (result, expired) = std::thread::scope(|scope| {
-            let watchdog = scope.spawn(move || {
-                let expired = waits.recv_timeout(deadline) == Err(mpsc::RecvTimeoutError::Timeout);
-                expired && options.terminate().is_ok()
-            });
-            let result = self.run_with(inputs, options);
-            drop(done);
-            (result, watchdog.join().expect("the watchdog does not panic"))
-        });
+        let watched = watchdog::watch(RunOptions::new().map_err(|e| self.failed(&e.to_string()))?, deadline);
+        let result = self.run_with(inputs, watched.options());
+        let expired = watched.was_stopped();
         self.breaker.ran(expired && result.is_err());
         result.map_err(|problem| match expired {
             true => InferError::new(

@@ -1,5 +1,6 @@
 //! Frame -> Segment: exactly 16 frames of one unbroken run.
 
+mod cells;
 mod damage;
 mod media_clock;
 mod picture;

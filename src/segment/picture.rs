@@ -6,7 +6,8 @@
 //! an encoder that is fed one picture again and again gives others, but sooner or later nearly the same as seconds
 //! before; noise never comes back.
 
-use crate::frame::{FrameSpec, PixelFormat};
+use super::cells::{Luma, means};
+use crate::frame::FrameSpec;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -231,7 +232,7 @@ impl PictureWatch {
         let passed = passed.unwrap_or_default().as_secs_f32();
         let began = *self.began.get_or_insert(now);
         let (picked, beside, across) = self.pick(pixels);
-        let cells = cells(&picked, across, |v| f32::from(*v));
+        let cells = cells(&picked, across);
         self.compare(&picked, across, now);
         if self.edges.is_empty() {
             self.edges = beside;
@@ -271,11 +272,7 @@ impl PictureWatch {
     /// Every so many pixels, how each differs from one beside it, and how many there are in a row.
     fn pick(&self, pixels: &[u8]) -> (Vec<u8>, Vec<f32>, usize) {
         let (width, height) = (self.spec.width as usize, self.spec.height as usize);
-        // The green of colour pictures stands for luma.
-        let (step, first) = match self.spec.format {
-            PixelFormat::Gray8 => (1, 0),
-            PixelFormat::Rgb8 => (3, 1),
-        };
+        let Luma { step, first } = Luma::of(self.spec.format);
         let (right, down) = (width.div_ceil(ACROSS), height.div_ceil(DOWN));
         let beside = 2.min(width - 1);
         let (mut picked, mut differ) = (vec![], vec![]);
@@ -299,7 +296,7 @@ impl PictureWatch {
         (self.look.again, self.look.moved) = (None, f32::MAX);
         for seen in &self.looks {
             let steps: Vec<u8> = picked.iter().zip(&seen.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
-            let moved = cells(&steps, across, |v| f32::from(*v)).into_iter().fold(0.0, f32::max);
+            let moved = cells(&steps, across).into_iter().fold(0.0, f32::max);
             self.look.moved = self.look.moved.min(moved);
             let parted = match seen.keys {
                 Some(_) => seen.keys < before,
@@ -383,17 +380,10 @@ fn follow(remembered: &mut [f32], seen: &[f32], pace: f32) {
     remembered.iter_mut().zip(seen).for_each(|(r, s)| *r += (s - *r) * pace.min(1.0));
 }
 
-/// Means over [`ROWS`] x [`COLUMNS`] cells of values of which there are `across` in a row.
-fn cells<T>(values: &[T], across: usize, value: impl Fn(&T) -> f32) -> Vec<f32> {
-    let rows = values.len() / across;
-    let mut sums = [(0.0, 0.0f32); COLUMNS * ROWS];
-    for (i, v) in values.iter().enumerate() {
-        let (sum, count) = &mut sums[i / across * ROWS / rows * COLUMNS + i % across * COLUMNS / across];
-        *sum += value(v);
-        *count += 1.0;
-    }
-    // Cells of a picture that is smaller than they are many have no pixel, and say nothing.
-    sums.iter().filter(|(_, count)| *count > 0.0).map(|(sum, count)| sum / count).collect()
+/// Means over [`ROWS`] x [`COLUMNS`] cells of values of which there are `across` in a row; cells of a picture that is
+/// smaller than they are many have no pixel, and say nothing.
+fn cells(values: &[u8], across: usize) -> Vec<f32> {
+    means(values, Luma::PLAIN, across, ROWS, COLUMNS).into_iter().flatten().collect()
 }
 
 fn without_mean(values: &[f32]) -> Vec<f32> {

@@ -5,7 +5,8 @@
 //! without the mean of their neighbours, does not depend on the light: where it stays alike the light has changed,
 //! where it does not the camera looks elsewhere.
 
-use crate::frame::{FrameSpec, PixelFormat};
+use super::cells::{Luma, means};
+use crate::frame::FrameSpec;
 use std::time::Duration;
 
 /// Cells along the picture's longer side.
@@ -202,21 +203,9 @@ impl SceneWatch {
 
     /// Mean luma of each cell; the green of colour pictures stands for it.
     fn means(&self, pixels: &[u8]) -> Vec<f32> {
-        let (width, height) = (self.spec.width as usize, self.spec.height as usize);
-        let (step, first) = match self.spec.format {
-            PixelFormat::Gray8 => (1, 0),
-            PixelFormat::Rgb8 => (3, 1),
-        };
-        let mut sums = vec![(0u32, 0u32); self.columns * self.rows];
-        for (y, line) in pixels.chunks_exact(width * step).enumerate() {
-            let cells = &mut sums[y * self.rows / height * self.columns..][..self.columns];
-            for (x, luma) in line.iter().skip(first).step_by(step).enumerate() {
-                let (sum, count) = &mut cells[x * self.columns / width];
-                *sum += u32::from(*luma);
-                *count += 1;
-            }
-        }
-        sums.iter().map(|(sum, count)| *sum as f32 / (*count).max(1) as f32).collect()
+        let (luma, width) = (Luma::of(self.spec.format), self.spec.width as usize);
+        let means = means(pixels, luma, width, self.rows, self.columns);
+        means.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Each cell without the mean of its neighbourhood of 3 x 3.

@@ -2,6 +2,7 @@
 
 use super::PictureState::{Black, Blurred, Covered, Frozen, Healthy};
 use super::*;
+use crate::frame::PixelFormat;
 
 const WIDTH: u32 = 160;
 const HEIGHT: u32 = 96;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::SystemClock;
 use crate::config::{Source, Synthetic};
-use crate::frame::{Next, open_source};
+use crate::frame::{Next, PixelFormat, open_source};
 
 const WIDTH: u32 = 160;
 const HEIGHT: u32 = 96;
