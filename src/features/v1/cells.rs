@@ -45,7 +45,8 @@ pub fn kernels(model: &str, described: &Manifest) -> Result<Vec<Kernel>, InferEr
 fn measured(params: &V1Params) -> Result<Vec<Vec<f32>>, InferError> {
     let bank = Bank::new(params);
     let mut cells = Runner::own("v1, simple cells", &front(params, &bank))?;
-    let channels = bank.channels();
+    let (channels, orientations) = (bank.channels(), bank.orientations.len());
+    let energies = channels / orientations;
     let sides: Vec<usize> = (0..params.octaves).map(|octave| params.kernel << octave).collect();
     let mut weights: Vec<Vec<f32>> = (sides.iter())
         .flat_map(|side| vec![vec![f32::NAN; params.taps * side * side]; channels * 2])
@@ -58,13 +59,14 @@ fn measured(params: &V1Params) -> Result<Vec<Vec<f32>>, InferError> {
         let mut picture = vec![0; SEGMENT_FRAMES * SIDE * SIDE];
         picture[(frame * SIDE + y) * SIDE + x] = 255;
         let dims = [1, SEGMENT_FRAMES, SIDE, SIDE, 1];
-        let answers = cells.run(&[TensorIn::U8 { dims: &dims, data: &picture }])?;
-        for (octave, halves) in answers.chunks_exact(2).enumerate() {
-            let (samples, side) = (params.sampling(octave), sides[octave]);
+        let answers = cells.run(&[TensorIn::U8 { dims: &dims, data: &picture }])?.swap_remove(0).data;
+        let mut before = 0;
+        for (octave, side) in sides.iter().copied().enumerate() {
+            let samples = params.sampling(octave);
             // Where the lit pixel lies in the field of the unit at a row or column, if it does.
             let offset = |at: usize, unit: usize| {
-                let first = (params.spacing * unit + params.spacing / 2) as i64 - (params.kernel / 2) as i64;
-                usize::try_from(at as i64 - (first << octave)).ok().filter(|offset| *offset < side)
+                let first = samples.field(unit, params.kernel) << octave;
+                usize::try_from(at as i64 - first).ok().filter(|offset| *offset < side)
             };
             let seeing = |at: usize, units: usize| -> Vec<(usize, usize)> {
                 (0..units).filter_map(|unit| Some((unit, offset(at, unit)?))).collect()
@@ -77,30 +79,30 @@ fn measured(params: &V1Params) -> Result<Vec<Vec<f32>>, InferError> {
                 }
                 for (&(row, dy), &(col, dx)) in rows.iter().flat_map(|r| cols.iter().map(move |c| (r, c))) {
                     for (cell, half) in (0..channels).flat_map(|channel| [(channel, 0), (channel, 1)]) {
-                        let unit = (moment * channels + cell) * samples.count() + row * samples.cols + col;
+                        let (orientation, energy) = (cell / energies, cell % energies);
+                        let of = ((moment * orientations + orientation) * 2 + half) * energies + energy;
+                        let unit = of * params.samples() + before + row * samples.cols + col;
                         weights[(octave * channels + cell) * 2 + half][(tap * side + dy) * side + dx] =
-                            halves[half].data[unit];
+                            answers[unit];
                     }
                 }
             }
+            before += samples.count();
         }
     }
     Ok(weights)
 }
 
-/// The bank up to its simple cells, `even` and `odd` of each octave: f32 `[moments, orientations, energies, samples]`.
+/// The bank up to its simple cells: f32 `[moments, orientations, 2, energies, samples]`, even and odd.
 fn front(params: &V1Params, bank: &Bank) -> Vec<u8> {
     let mut g = Graph::new("v1_simple_cells");
     let (segments, frame) = (Dim::Symbol("segments"), [SEGMENT_FRAMES, params.height, params.width, 1]);
     let bytes = g.input_u8("frames", &[&[segments], frame.map(Dim::Fixed).as_slice()].concat());
-    for (octave, responses) in spatial::responses(&mut g, params, bank, &bytes).iter().enumerate() {
-        let inputs = at_moments(&mut g, params, bank, responses, octave);
-        let dims = [bank.orientations.len(), bank.channels() / bank.orientations.len()].map(Dim::Fixed);
-        let samples = Dim::Fixed(params.sampling(octave).count());
-        let dims = [&[Dim::Symbol("moments")], dims.as_slice(), &[samples]].concat();
-        for (name, half) in ["even", "odd"].iter().zip(simple_cells(&mut g, params, bank, &inputs, octave)) {
-            g.output_f32(&format!("{name}{octave}"), &half, &dims);
-        }
-    }
+    let responses = spatial::responses(&mut g, params, bank, &bytes);
+    let responses = at_moments(&mut g, params, bank, &responses);
+    let cells = simple_cells(&mut g, params, bank, &responses);
+    let orientations = bank.orientations.len();
+    let dims = [orientations, 2, bank.channels() / orientations, params.samples()].map(Dim::Fixed);
+    g.output_f32("cells", &cells, &[&[Dim::Symbol("moments")], dims.as_slice()].concat());
     g.finish_bare()
 }

@@ -5,7 +5,7 @@
 
 use super::bank::{Bank, V1Params};
 use super::spatial::{self, PARTS};
-use super::temporal::{self, Inputs, moments};
+use super::temporal::{self, moments};
 use crate::frame::{FrameSpec, PixelFormat};
 use crate::infer::{Covers, Dim, ExtractorSpec, Graph, Grid, MANIFEST_FORMAT, Manifest, ModelSpec, Value};
 use crate::segment::SEGMENT_FRAMES;
@@ -26,26 +26,22 @@ pub fn build(params: &V1Params) -> (Manifest, Vec<u8>) {
     let frame = [params.height, params.width, 1].map(Dim::Fixed);
     let bytes = g.input_u8("frames", &[&[segments, frames], frame.as_slice()].concat());
     let responses = spatial::responses(&mut g, params, &bank, &bytes);
-    let inputs: Vec<Inputs> = (responses.iter().enumerate())
-        .map(|(octave, responses)| at_moments(&mut g, params, &bank, responses, octave))
-        .collect();
-    let energies = temporal::energies(&mut g, params, &bank, &inputs);
+    let responses = at_moments(&mut g, params, &bank, &responses);
+    let energies = temporal::energies(&mut g, params, &bank, &responses);
     let (dims, regions) = (bank.channels() * params.octaves, params.grid().regions());
     let energies = g.reshape(&energies, &[-1, moments(params).count() as i64, dims as i64, regions as i64]);
-    let over_moments = [("axes", [1usize].into()), ("keepdims", 0.into())];
-    let mean = g.op("ReduceMean", &[&energies], &over_moments);
-    let by_region = g.op("Transpose", &[&mean], &[("perm", [0usize, 2, 1].into())]);
-    let epsilon = g.scalar(params.epsilon as f32);
-    let floored = g.op("Add", &[&by_region, &epsilon], &[]);
-    let features = g.op("Log", &[&floored], &[]);
+    let over_moments = g.ints(&[1]);
+    let sums = g.op("ReduceSum", &[&energies, &over_moments], &[("keepdims", 0.into())]);
+    let features = temporal::features(&mut g, params, &sums);
     g.output_f32("features", &features, &[segments, Dim::Fixed(regions), Dim::Fixed(dims)]);
     let bytes = g.finish(&manifest);
     (manifest, bytes)
 }
 
-/// The responses of an octave `[segments * 16, maps, samples]`, laid out for every moment of every segment.
-pub fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value, octave: usize) -> Inputs {
-    let (maps, samples) = (bank.maps() as i64, params.sampling(octave).count() as i64);
+/// The responses `[segments * 16, maps, samples]`, laid out for every moment of every segment as the temporal half takes
+/// them: `[moments, orientations, rows, samples]`.
+pub fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value) -> Value {
+    let (maps, samples) = (bank.maps() as i64, params.samples() as i64);
     let (taps, orientations) = (params.taps as i64, bank.orientations.len() as i64);
     let by_frame = g.reshape(responses, &[-1, SEGMENT_FRAMES as i64, maps, samples]);
     let frames: Vec<i64> =
@@ -57,8 +53,11 @@ pub fn at_moments(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Val
     let sizes = g.ints(&[maps - 1, 1]);
     let parts = g.ops("Split", &[&by_map, &sizes], 2, &[("axis", 1.into())]);
     let responses = g.reshape(&parts[0], &[-1, orientations, PARTS as i64 * taps, samples]);
-    let constants = g.reshape(&parts[1], &[-1, taps, samples]);
-    Inputs { responses, constants }
+    let over_taps = g.ints(&[2]);
+    let constant = g.op("ReduceSum", &[&parts[1], &over_taps], &[("keepdims", 1.into())]);
+    let each = g.ints(&[1, orientations, 1, 1]);
+    let constants = g.op("Expand", &[&constant, &each], &[]);
+    g.op("Concat", &[&responses, &constants], &[("axis", 2.into())])
 }
 
 impl V1Params {

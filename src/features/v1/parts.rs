@@ -1,7 +1,7 @@
 //! The two halves of the bank, run apart: each frame is filtered once, however many segments share it.
 //!
 //! Segments overlap, so most of a segment's frames were in the one before. What the spatial half answered to a
-//! frame, and the energies round a moment, are remembered for as long as somebody holds the frames. The result
+//! frame, and the energies round a moment, are remembered for as long as the next segments need them. The result
 //! is that of the whole graph (`graph.rs`); a segment whose frames are new costs what the whole graph costs.
 
 use super::bank::{Bank, V1Params};
@@ -14,10 +14,24 @@ use crate::segment::{SEGMENT_FRAMES, Segment};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+/// Frames that are filtered in one run, at most: what a run needs of memory, its session keeps.
+const TOGETHER: usize = 2;
+
 /// One analysed picture.
 type Frame = Arc<[u8]>;
-/// What the spatial half answered to a frame: `maps * samples` numbers of each octave.
-type Responses = Arc<[Vec<f32>]>;
+/// What the spatial half answered to a frame, among the answers of its run: `maps * samples` numbers.
+#[derive(Debug, Clone)]
+struct Responses {
+    run: Arc<Vec<f32>>,
+    first: usize,
+}
+
+impl Responses {
+    fn map(&self, map: usize, samples: usize) -> &[f32] {
+        &self.run[self.first + map * samples..][..samples]
+    }
+}
+
 /// The energies round a moment: `dims * regions` numbers.
 type Energies = Arc<[f32]>;
 
@@ -46,11 +60,11 @@ impl Parts {
             spatial: Runner::own_on(provider, "v1, spatial half", &self.spatial)?,
             temporal: Runner::own_on(provider, "v1, temporal half", &self.temporal)?,
             params: self.params.clone(),
-            orientations: self.bank.orientations.len(),
-            samples: (0..self.params.octaves).map(|o| self.params.sampling(o).count()).collect(),
+            maps: self.bank.maps(),
             spec: spec.clone(),
             memory: self.memory.clone(),
-            gathered: vec![Vec::new(); self.params.octaves * 2],
+            pixels: Vec::new(),
+            gathered: Vec::new(),
         })
     }
 }
@@ -61,13 +75,13 @@ pub struct PartsExtractor {
     spatial: Runner,
     temporal: Runner,
     params: V1Params,
-    orientations: usize,
-    /// Of each octave.
-    samples: Vec<usize>,
+    /// Of the spatial half.
+    maps: usize,
     spec: ExtractorSpec,
     memory: Arc<Memory>,
-    /// The temporal half's inputs, two an octave; kept to save the allocation.
-    gathered: Vec<Vec<f32>>,
+    /// New frames, and the temporal half's first input; kept to save the allocations.
+    pixels: Vec<u8>,
+    gathered: Vec<f32>,
 }
 
 impl Extractor for PartsExtractor {
@@ -89,67 +103,78 @@ impl PartsExtractor {
             return Err(InferError::new("v1", problem, "this is a fault of the program"));
         }
         let (regions, dims) = (self.spec.grid.regions(), self.spec.dims);
-        let (mut sums, mut count) = (vec![0.0; dims * regions], 0.0);
-        let starts: Vec<usize> = moments(&self.params).collect();
-        for start in starts {
-            let energies = self.energies(&segment.frames[start..start + self.params.taps])?;
-            sums.iter_mut().zip(&*energies).for_each(|(sum, energy)| *sum += energy);
-            count += 1.0;
+        let windows: Vec<&[Frame]> =
+            moments(&self.params).map(|start| &segment.frames[start..start + self.params.taps]).collect();
+        // The last moment is new in nearly every segment, so the features come with its energies.
+        let (last, earlier) = windows.split_last().expect("a segment has a moment");
+        let mut others = vec![0.0; dims * regions];
+        for window in earlier {
+            let energies = match self.memory.energies(window) {
+                Some(known) => known,
+                None => self.run(window, &vec![0.0; dims * regions])?.0,
+            };
+            others.iter_mut().zip(&*energies).for_each(|(sum, energy)| *sum += energy);
         }
-        self.memory.forget_the_gone();
-        let epsilon = self.params.epsilon as f32;
-        let value = |i: usize| (sums[i % dims * regions + i / dims] / count + epsilon).ln();
-        Ok(Features { regions, dims, values: (0..regions * dims).map(value).collect() })
+        let (_, values) = self.run(last, &others)?;
+        self.memory.forget(&segment.frames[..=SEGMENT_FRAMES - self.params.taps]);
+        Ok(Features { regions, dims, values })
     }
 
-    /// The energies round the moment in the middle of `frames`.
-    fn energies(&mut self, frames: &[Frame]) -> Result<Energies, InferError> {
-        if let Some(known) = self.memory.energies(frames) {
-            return Ok(known);
-        }
-        let responses = frames.iter().map(|f| self.responses(f)).collect::<Result<Vec<_>, _>>()?;
-        for octave in 0..self.samples.len() {
-            self.gather(&responses, octave);
-        }
-        let taps = self.params.taps;
-        let dims: Vec<[usize; 4]> = (self.samples.iter())
-            .flat_map(|&samples| [[1, self.orientations, PARTS * taps, samples], [0, 1, taps, samples]])
-            .collect();
-        let inputs: Vec<TensorIn<'_>> = (dims.iter().zip(&self.gathered))
-            // The constants have no dimension of orientations.
-            .map(|(dims, data)| TensorIn::F32 { dims: &dims[usize::from(dims[0] == 0)..], data })
-            .collect();
-        let energies: Energies = self.temporal.run(&inputs)?.swap_remove(0).data.into();
+    /// The energies round the moment in the middle of `frames`, which are remembered, and the features of the segment
+    /// whose `others` are.
+    fn run(&mut self, frames: &[Frame], others: &[f32]) -> Result<(Energies, Vec<f32>), InferError> {
+        let responses = self.responses(frames)?;
+        self.gather(&responses);
+        let (orientations, samples) = (self.maps / PARTS, self.params.samples());
+        let inputs = [
+            TensorIn::F32 { dims: &[1, orientations, self.params.rows(), samples], data: &self.gathered },
+            TensorIn::F32 { dims: &[1, self.spec.dims, self.spec.grid.regions()], data: others },
+        ];
+        let mut outputs = self.temporal.run(&inputs)?;
+        let (features, energies) = (outputs.swap_remove(1).data, outputs.swap_remove(0).data);
+        let energies: Energies = energies.into();
         self.memory.keep_energies(frames, energies.clone());
-        Ok(energies)
+        Ok((energies, features))
     }
 
-    /// Lays an octave's responses out as the temporal half takes them: map by map, in the order of the taps.
-    fn gather(&mut self, responses: &[Responses], octave: usize) {
-        let samples = self.samples[octave];
-        let maps = self.orientations * PARTS;
-        let [parts, constants] = &mut self.gathered[octave * 2..octave * 2 + 2] else {
-            unreachable!("two an octave");
-        };
-        for (gathered, maps) in [(parts, 0..maps), (constants, maps..maps + 1)] {
-            gathered.clear();
-            for map in maps {
-                for frame in responses {
-                    gathered.extend_from_slice(&frame[octave][map * samples..(map + 1) * samples]);
+    /// Lays responses out as the temporal half takes them: map by map, in the order of the taps, and after the maps of
+    /// each orientation the sum of the constant's.
+    fn gather(&mut self, responses: &[Responses]) {
+        let (samples, constant) = (self.params.samples(), self.maps - 1);
+        let mut sum = vec![0.0; samples];
+        for responses in responses {
+            sum.iter_mut().zip(responses.map(constant, samples)).for_each(|(sum, response)| *sum += response);
+        }
+        self.gathered.clear();
+        for orientation in 0..constant / PARTS {
+            for part in 0..PARTS {
+                for responses in responses {
+                    self.gathered.extend_from_slice(responses.map(orientation * PARTS + part, samples));
                 }
             }
+            self.gathered.extend_from_slice(&sum);
         }
     }
 
-    fn responses(&mut self, frame: &Frame) -> Result<Responses, InferError> {
-        if let Some(known) = self.memory.responses(frame) {
-            return Ok(known);
+    /// What the spatial half answers to each of the frames; those that are new run together, some at a time.
+    fn responses(&mut self, frames: &[Frame]) -> Result<Vec<Responses>, InferError> {
+        let known = |frame: &Frame| self.memory.responses(frame);
+        let mut responses: Vec<Option<Responses>> = frames.iter().map(known).collect();
+        let new: Vec<usize> = (0..frames.len()).filter(|at| responses[*at].is_none()).collect();
+        for some in new.chunks(TOGETHER) {
+            self.pixels.clear();
+            some.iter().for_each(|at| self.pixels.extend_from_slice(&frames[*at]));
+            let shape = [some.len(), self.params.height, self.params.width, 1];
+            let answers =
+                self.spatial.run(&[TensorIn::U8 { dims: &shape, data: &self.pixels }])?.swap_remove(0);
+            let run = Arc::new(answers.data);
+            for (i, at) in some.iter().enumerate() {
+                let answer = Responses { run: run.clone(), first: i * self.maps * self.params.samples() };
+                self.memory.keep_responses(&frames[*at], answer.clone());
+                responses[*at] = Some(answer);
+            }
         }
-        let shape = [1, self.params.height, self.params.width, 1];
-        let octaves = self.spatial.run(&[TensorIn::U8 { dims: &shape, data: frame }])?;
-        let responses: Responses = octaves.into_iter().map(|octave| octave.data).collect();
-        self.memory.keep_responses(frame, responses.clone());
-        Ok(responses)
+        Ok(responses.into_iter().flatten().collect())
     }
 }
 
@@ -198,8 +223,10 @@ impl Memory {
         self.lock().energies.insert(place(&frames[0]), moment);
     }
 
-    fn forget_the_gone(&self) {
+    /// No later segment needs what the spatial half answered to `past`, nor what is known of frames that have gone.
+    fn forget(&self, past: &[Frame]) {
         let mut kept = self.lock();
+        past.iter().for_each(|frame| _ = kept.responses.remove(&place(frame)));
         kept.responses.retain(|_, (frame, _)| frame.strong_count() > 0);
         kept.energies.retain(|_, moment| moment.frames[0].strong_count() > 0);
     }
@@ -279,7 +306,8 @@ mod tests {
         }
         extractor.extract(&[&last]).expect("features");
         let kept = memory.lock();
-        assert_eq!((kept.responses.len(), kept.energies.len()), (SEGMENT_FRAMES, 4));
+        let needed_again = params().taps - 1;
+        assert_eq!((kept.responses.len(), kept.energies.len()), (needed_again, 4));
     }
 
     #[test]
@@ -290,7 +318,7 @@ mod tests {
         assert!(memory.energies(&frames[..3]).is_some());
         assert!(memory.energies(&[frames[0].clone(), frames[1].clone(), frames[3].clone()]).is_none());
         drop(frames);
-        memory.forget_the_gone();
+        memory.forget(&[]);
         assert!(memory.lock().energies.is_empty());
     }
 }

@@ -1,9 +1,9 @@
 //! The temporal half of the bank as an ONNX graph: from the frames' responses round a moment to energies.
 //!
-//! One matrix product per half of the quadrature pairs applies all temporal factors at all samples; the length
-//! of each pair is the complex cell's energy, averaged over every region.
+//! A matrix product applies all temporal factors at all samples; the length of each quadrature pair is the complex cell's
+//! energy, averaged over every region.
 
-use super::bank::{Bank, Energy, Filter, V1Params};
+use super::bank::{Bank, Filter, V1Params};
 use super::spatial::PARTS;
 use crate::infer::{Dim, Graph, Value};
 use crate::segment::SEGMENT_FRAMES;
@@ -15,103 +15,83 @@ pub fn moments(params: &V1Params) -> impl Iterator<Item = usize> {
     (last % params.step..=last).step_by(params.step)
 }
 
-/// What the half takes of one octave.
-pub struct Inputs {
-    /// `[moments, orientations, parts * taps, samples]`.
-    pub responses: Value,
-    /// The constant's responses, `[moments, taps, samples]`.
-    pub constants: Value,
+impl V1Params {
+    /// What the half takes of each orientation: the responses of its two spatial factors to all frames, and the sum of
+    /// the constant's.
+    pub fn rows(&self) -> usize {
+        PARTS * self.taps + 1
+    }
 }
 
-/// The graph of the half, for one moment at a time: two inputs an octave ([`Inputs`], with one moment), and
-/// `energies` f32 `[1, channels * octaves, regions]`.
+/// The graph of the half, for one moment at a time. It takes `responses` f32 `[1, orientations, rows, samples]`
+/// ([`V1Params::rows`]; all octaves' samples), and `others` f32 `[1, dims, regions]`, the sum of the energies round the
+/// segment's other moments. It gives `energies` f32 `[1, dims, regions]`, and the segment's `features` f32
+/// `[1, regions, dims]`.
 pub fn build(params: &V1Params, bank: &Bank) -> Vec<u8> {
     let mut g = Graph::new("v1_temporal");
     let one = Dim::Fixed(1);
-    let (orientations, taps) = (bank.orientations.len(), params.taps);
-    let inputs: Vec<Inputs> = (0..params.octaves)
-        .map(|octave| {
-            let samples = Dim::Fixed(params.sampling(octave).count());
-            let dims = [one, Dim::Fixed(orientations), Dim::Fixed(PARTS * taps), samples];
-            let responses = g.input_f32(&format!("responses{octave}"), &dims);
-            let constants = g.input_f32(&format!("constants{octave}"), &[one, Dim::Fixed(taps), samples]);
-            Inputs { responses, constants }
-        })
-        .collect();
-    let energies = energies(&mut g, params, bank, &inputs);
-    let dims = [bank.channels() * params.octaves, params.grid().regions()].map(Dim::Fixed);
-    g.output_f32("energies", &energies, &[&[one], dims.as_slice()].concat());
+    let rows = [bank.orientations.len(), params.rows(), params.samples()].map(Dim::Fixed);
+    let responses = g.input_f32("responses", &[&[one], rows.as_slice()].concat());
+    let (dims, regions) = (Dim::Fixed(bank.channels() * params.octaves), Dim::Fixed(params.grid().regions()));
+    let others = g.input_f32("others", &[one, dims, regions]);
+    let energies = energies(&mut g, params, bank, &responses);
+    let sum = g.op("Add", &[&others, &energies], &[]);
+    let features = features(&mut g, params, &sum);
+    g.output_f32("energies", &energies, &[one, dims, regions]);
+    g.output_f32("features", &features, &[one, regions, dims]);
     g.finish_bare()
 }
 
-/// Mean energies of all octaves: `[moments, channels * octaves, regions]`.
-pub fn energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &[Inputs]) -> Value {
-    let octaves: Vec<Value> = inputs
-        .iter()
-        .enumerate()
-        .map(|(octave, inputs)| octave_energies(g, params, bank, inputs, octave))
-        .collect();
-    let all = g.op("Concat", &octaves.iter().collect::<Vec<_>>(), &[("axis", 1.into())]);
-    g.reshape(&all, &[-1, (bank.channels() * params.octaves) as i64, params.grid().regions() as i64])
+/// From the sums of the energies round all moments, `[segments, dims, regions]`, to features `[segments, regions, dims]`.
+pub fn features(g: &mut Graph, params: &V1Params, sums: &Value) -> Value {
+    let count = g.scalar(1.0 / moments(params).count() as f32);
+    let mean = g.op("Mul", &[sums, &count], &[]);
+    let epsilon = g.scalar(params.epsilon as f32);
+    let floored = g.op("Add", &[&mean, &epsilon], &[]);
+    let logarithms = g.op("Log", &[&floored], &[]);
+    g.op("Transpose", &[&logarithms], &[("perm", [0usize, 2, 1].into())])
 }
 
-fn octave_energies(g: &mut Graph, params: &V1Params, bank: &Bank, inputs: &Inputs, octave: usize) -> Value {
-    let [even, odd] = simple_cells(g, params, bank, inputs, octave);
-    let (even, odd) = (g.op("Mul", &[&even, &even], &[]), g.op("Mul", &[&odd, &odd], &[]));
-    let squares = g.op("Add", &[&even, &odd], &[]);
+/// Mean energies of all octaves: `[moments, dims, regions]`.
+pub fn energies(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value) -> Value {
+    let halves = simple_cells(g, params, bank, responses);
+    let squares = g.op("Mul", &[&halves, &halves], &[]);
+    let over_halves = g.ints(&[2]);
+    let squares = g.op("ReduceSum", &[&squares, &over_halves], &[("keepdims", 0.into())]);
     let energy = g.op("Sqrt", &[&squares], &[]);
-    pooled(g, params, bank, &energy, octave)
+    let by_channel = g.reshape(&energy, &[-1, bank.channels() as i64, params.samples() as i64]);
+    let counts: Vec<i64> = params.counts().iter().map(|&count| count as i64).collect();
+    let sizes = g.ints(&counts);
+    let octaves = g.ops("Split", &[&by_channel, &sizes], counts.len(), &[("axis", 2.into())]);
+    let pooled: Vec<Value> = (octaves.iter().enumerate())
+        .map(|(octave, energy)| pooled(g, params, bank, energy, octave))
+        .collect();
+    // Octaves are put together region by region.
+    g.op("Concat", &pooled.iter().collect::<Vec<_>>(), &[("axis", 1.into())])
 }
 
-/// What the even and the odd half of every quadrature pair answer: `[moments, orientations, energies, samples]`.
-pub fn simple_cells(
-    g: &mut Graph,
-    params: &V1Params,
-    bank: &Bank,
-    inputs: &Inputs,
-    octave: usize,
-) -> [Value; 2] {
-    let Inputs { responses, constants } = inputs;
-    // The constant is the same at all taps, so its responses are only added up: [moments, 1, 1, samples].
-    let over_taps = g.ints(&[1]);
-    let constant = g.op("ReduceSum", &[constants, &over_taps], &[("keepdims", 1.into())]);
-    let constant = g.reshape(&constant, &[-1, 1, 1, params.sampling(octave).count() as i64]);
-    let share: Vec<f32> = pairs(bank).map(|e| e.even.constant as f32).collect();
-    let share = g.constant(&[bank.orientations.len(), share.len() / bank.orientations.len(), 1], &share);
-    let constant = g.op("Mul", &[&constant, &share], &[]);
-    let even = product(g, params, bank, responses, |e| &e.even);
-    let even = g.op("Add", &[&even, &constant], &[]);
-    let odd = product(g, params, bank, responses, |e| &e.odd);
-    [even, odd]
+/// What the even and the odd half of every quadrature pair answer: `[moments, orientations, 2, energies, samples]`. One
+/// matrix product for each orientation, whose rows are the responses and the constant.
+pub fn simple_cells(g: &mut Graph, params: &V1Params, bank: &Bank, responses: &Value) -> Value {
+    let (orientations, rows) = (bank.orientations.len(), params.rows());
+    let energies = bank.channels() / orientations;
+    let factors = |filter: &Filter| [&filter.on_even[..], &filter.on_odd, &[filter.constant]].concat();
+    let weights: Vec<f32> = (bank.orientations.iter())
+        .flat_map(|o| o.energies.iter().map(|e| &e.even).chain(o.energies.iter().map(|e| &e.odd)))
+        .flat_map(factors)
+        .map(|weight| weight as f32)
+        .collect();
+    let weights = g.constant(&[orientations, 2 * energies, rows], &weights);
+    let halves = g.op("MatMul", &[&weights, responses], &[]);
+    g.reshape(&halves, &[-1, orientations as i64, 2, energies as i64, params.samples() as i64])
 }
 
-fn pairs(bank: &Bank) -> impl Iterator<Item = &Energy> {
-    bank.orientations.iter().flat_map(|o| &o.energies)
-}
-
-/// One half of every pair, but for its constant: `[moments, orientations, energies, samples]`.
-fn product(
-    g: &mut Graph,
-    params: &V1Params,
-    bank: &Bank,
-    responses: &Value,
-    half: impl Fn(&Energy) -> &Filter,
-) -> Value {
-    let factors = |e| [half(e).on_even.as_slice(), half(e).on_odd.as_slice()].concat();
-    let weights: Vec<f32> = pairs(bank).flat_map(factors).map(|w| w as f32).collect();
-    let orientations = bank.orientations.len();
-    let dims = [orientations, bank.channels() / orientations, PARTS * params.taps];
-    let weights = g.constant(&dims, &weights);
-    g.op("MatMul", &[&weights, responses], &[])
-}
-
-/// Mean over each region: `[moments, channels, rows, cols]`, or `[moments, channels, 1]` for the whole frame.
+/// Mean over each region of an octave's energies `[moments, channels, samples]`: `[moments, channels, regions]`.
 fn pooled(g: &mut Graph, params: &V1Params, bank: &Bank, energy: &Value, octave: usize) -> Value {
     let (samples, grid) = (params.sampling(octave), params.grid());
     let channels = bank.channels() as i64;
     if params.whole_frame {
-        let flat = g.reshape(energy, &[-1, channels, samples.count() as i64]);
-        return g.op("ReduceMean", &[&flat], &[("axes", [2usize].into()), ("keepdims", 1.into())]);
+        return g.op("ReduceMean", &[energy], &[("axes", [2usize].into()), ("keepdims", 1.into())]);
     }
     let side = params.cell / (params.spacing << octave);
     let mut cells = g.reshape(energy, &[-1, channels, samples.rows as i64, samples.cols as i64]);
@@ -125,6 +105,5 @@ fn pooled(g: &mut Graph, params: &V1Params, bank: &Bank, energy: &Value, octave:
         let ends = g.ints(&[grid.rows as i64, grid.cols as i64]);
         cells = g.op("Slice", &[&cells, &starts, &ends, &axes], &[]);
     }
-    // Octaves are put together region by region.
     g.reshape(&cells, &[-1, channels, grid.regions() as i64])
 }
