@@ -11,11 +11,12 @@ use crate::config::{self, Fusion, FusionRule};
 use crate::features::{Extractor, ExtractorModel};
 use crate::frame::FrameSpec;
 use crate::infer::{ExtractorSpec, Manifest};
+use crate::segment::SEGMENT_FRAMES;
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The extractors in use, each prepared once however many feeds have it.
 #[derive(Default)]
@@ -124,6 +125,17 @@ impl Extractors {
 }
 
 impl CameraPlan {
+    /// The longest time from an event's first frame until it is announced: that of the segments that the rule looks at.
+    pub fn announced_after(&self) -> Duration {
+        let frames = |single: &Single| {
+            SEGMENT_FRAMES + self.feeds[single.feed].stride * (single.config.threshold.open_m - 1)
+        };
+        let fps = |single: &Single| self.views[self.feeds[single.feed].view].fps;
+        let all =
+            self.singles.iter().map(|single| Duration::from_secs_f64(frames(single) as f64 / fps(single)));
+        all.max().unwrap_or_default()
+    }
+
     /// # Errors
     /// When an extractor cannot be had.
     pub fn of(

@@ -35,9 +35,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Compressed video reaches back so much further than a clip wants before an event: when one is announced, its first
-/// segments have gone by.
-const CATCH_UP: Duration = Duration::from_secs(30);
+/// Compressed video reaches back so much further than a clip wants, and than an event takes to be announced: what a busy
+/// machine may be late, and some for the gap between key frames.
+const LATE: Duration = Duration::from_secs(8);
 /// A camera that goes has so long to disconnect; one that takes longer is left to itself.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -212,7 +212,8 @@ impl Roster {
         let source = source.with_context(|| format!("camera {}", camera.name));
         let mut source = source.map_err(|error| Failure::of(of(".source"), error))?;
         if let Some(clips) = camera.clips {
-            source.keep_packets(PacketKeep { bytes: clips.memory, span: clips.before + CATCH_UP });
+            let span = clips.before + plan.announced_after() + LATE;
+            source.keep_packets(PacketKeep { bytes: clips.memory, span });
         }
         let (pupils, mut armed) = (setup::pupils(&plan, store), vec![]);
         for (detector, pupil) in &pupils {
