@@ -172,6 +172,7 @@ impl CameraThread {
             }
             let Some(mut segment) = cutter.segmenter.push(frame.clone()) else { continue };
             segment.unsettled = self.unsettled.is_some_and(|newest| newest >= segment.start.received);
+            segment.damaged |= self.damage.is_nearly_all();
             let lane = cutter.lane.clone();
             while !self.keeps_pace && !self.may_go_on(&lane) {
                 if self.stop.requested() {

@@ -7,6 +7,8 @@ const WITHIN: f32 = 15.0;
 /// Much is damaged from this share on, until it is less than that: a single group of pictures is not much.
 const MUCH: f32 = 0.25;
 const LITTLE: f32 = 0.05;
+/// From this share on, what looks whole between may well be damaged too: not all damage is noticed.
+const NEARLY_ALL: f32 = 0.85;
 
 /// Watches which frames of a camera are damaged. Pure: its only clock is the caller's.
 #[derive(Debug, Default)]
@@ -28,6 +30,11 @@ impl DamageWatch {
         self.much = much;
         changed.then_some(much)
     }
+
+    /// So much is damaged that nothing of what comes can be trusted.
+    pub fn is_nearly_all(&self) -> bool {
+        self.share >= NEARLY_ALL
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +54,24 @@ mod tests {
         let often = told(200.0, |t| t < 100.0 && t % 4.0 < 2.0);
         let [(true, begins), (false, ends)] = often[..] else { panic!("{often:?}") };
         assert!(begins < 15.0 && (100.0..140.0).contains(&ends), "{often:?}");
-        let all = told(20.0, |_| true);
+        let all = told(60.0, |_| true);
         assert!(matches!(all[..], [(true, t)] if t < 5.0), "{all:?}");
+    }
+
+    #[test]
+    fn nothing_is_trusted_while_nearly_all_is_damaged_and_soon_after_it_is() {
+        let mut watch = DamageWatch::default();
+        let mut distrusts = |tenths: std::ops::Range<u64>, damaged: &dyn Fn(u64) -> bool| {
+            let mut seen = |at: u64| {
+                watch.see(damaged(at), Duration::from_millis(100 * at));
+                watch.is_nearly_all()
+            };
+            tenths.filter(|at| seen(*at)).collect::<Vec<_>>()
+        };
+        assert!(distrusts(0..600, &|at| at % 40 < 20).is_empty(), "half of it");
+        let worst = distrusts(600..1200, &|at| at % 20 != 7);
+        assert!(worst.first().is_some_and(|at| *at < 850) && worst.last() == Some(&1199), "{worst:?}");
+        let after = distrusts(1200..1400, &|_| false);
+        assert!((1..=25).contains(&after.len()), "{after:?}");
     }
 }

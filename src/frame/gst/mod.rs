@@ -10,6 +10,7 @@ mod keyframes;
 mod limits;
 mod log;
 mod mux;
+mod order;
 mod picture;
 mod preflight;
 mod stream;

@@ -5,7 +5,7 @@ use super::encoder::{self, Encoder};
 use super::limits::{self, Limits};
 use super::picture::{KEEP_PACED, KEEP_UNPACED, Shot, Tap};
 use super::taker::{Arrival, Taker, lane};
-use super::{Counters, compressed, damage, error, keyframes, tls};
+use super::{Counters, compressed, damage, error, keyframes, order, tls};
 use crate::base::Clock;
 use crate::config;
 use crate::frame::thin::Thinner;
@@ -96,6 +96,9 @@ impl GstStream {
             if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
                 watch_clock(&source, Arc::clone(shared.tells_time.get_or_init(Arc::default)));
                 limits::take_video_only(&source, &shared.limits);
+                if config.transport != config::Transport::Tcp {
+                    order::allow(&pipeline);
+                }
             }
         }
         watch_decoders(
@@ -333,11 +336,6 @@ fn set_source(source: &gst::Element, config: &config::Gst) {
     set("user-pw", config.password.as_deref().unwrap_or(""));
     if source.factory().is_some_and(|f| f.name() == "rtspsrc") {
         source.set_property_from_str("protocols", config.transport.name());
-        if config.transport != config::Transport::Tcp {
-            // Else a packet that comes out of turn counts as lost at once: the buffer waits for it until its own time
-            // and the latency are over, and without bending that time begins with the stream at 0, long ago.
-            source.set_property_from_str("buffer-mode", "slave");
-        }
         // Microseconds. A host that does not answer is given up before the watchdog gives up the camera.
         source.set_property("tcp-timeout", 3_000_000u64);
         source.set_property("timeout", 5_000_000u64);
