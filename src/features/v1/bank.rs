@@ -16,6 +16,15 @@
 
 use std::f64::consts::{PI, TAU};
 
+/// Of the shipped bank: side of the kernels, pixels; what lies on each side of their middle.
+pub const KERNEL: usize = 2 * RADIUS + 1;
+pub const RADIUS: usize = 5;
+pub const ORIENTATIONS: usize = 4;
+/// Of the shipped bank: pixels of each octave between samples.
+pub const SPACING: usize = 4;
+/// Of the shipped bank: length of the temporal filters, frames.
+pub const TAPS: usize = 9;
+
 /// Everything that defines the bank and how densely its energies are sampled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct V1Params {
@@ -63,13 +72,13 @@ impl V1Params {
             cell: 16,
             wavelength: 4.0,
             sigma: 2.0,
-            kernel: 11,
-            orientations: 4,
+            kernel: KERNEL,
+            orientations: ORIENTATIONS,
             octaves: 3,
-            taps: 9,
+            taps: TAPS,
             sigma_t: 2.0,
             omegas: vec![0.0, PI / 4.0, PI / 2.0],
-            spacing: 4,
+            spacing: SPACING,
             step: 2,
             epsilon: 0.02,
         }

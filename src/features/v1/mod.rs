@@ -3,11 +3,13 @@
 mod bank;
 mod cells;
 mod graph;
+mod graphs;
 mod parts;
 #[cfg(test)]
 mod reference;
 mod spatial;
 mod temporal;
+mod vectors;
 
 pub use bank::V1Params;
 pub use cells::kernels;

@@ -1,47 +1,33 @@
-//! The two halves of the bank, run apart: each frame is filtered once, however many segments share it.
+//! The bank as the program runs it: each frame is filtered once, however many segments share it.
 //!
-//! Segments overlap, so most of a segment's frames were in the one before. What the spatial half answered to a
-//! frame, and the energies round a moment, are remembered for as long as the next segments need them. The result
-//! is that of the whole graph (`graph.rs`); a segment whose frames are new costs what the whole graph costs.
+//! Segments overlap, so most of a segment's frames were in the one before. What the spatial half of the bank answered to
+//! a frame, and the energies round a moment, are remembered for as long as the next segments need them. The result
+//! is that of the whole graph (`graph.rs`).
 
 use super::bank::{Bank, V1Params};
-use super::spatial::{self, PARTS};
-use super::temporal::{self, moments};
+use super::graphs::Graphs;
+use super::temporal::moments;
+use super::vectors::{self, Scratch, Vectors};
 use crate::config::Provider;
 use crate::features::{Extractor, Features};
-use crate::infer::{ExtractorSpec, InferError, Runner, TensorIn};
+use crate::infer::{ExtractorSpec, InferError};
 use crate::segment::{SEGMENT_FRAMES, Segment};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-/// Frames that are filtered in one run, at most: what a run needs of memory, its session keeps.
-const TOGETHER: usize = 2;
-
 /// One analysed picture.
 type Frame = Arc<[u8]>;
-/// What the spatial half answered to a frame, among the answers of its run: `maps * samples` numbers.
-#[derive(Debug, Clone)]
-struct Responses {
-    run: Arc<Vec<f32>>,
-    first: usize,
-}
-
-impl Responses {
-    fn map(&self, map: usize, samples: usize) -> &[f32] {
-        &self.run[self.first + map * samples..][..samples]
-    }
-}
-
+/// What the spatial half answered to a frame.
+type Responses = Arc<Vec<f32>>;
 /// The energies round a moment: `dims * regions` numbers.
-type Energies = Arc<[f32]>;
+type Energies = Arc<Vec<f32>>;
 
-/// The halves as bytes, to be opened by every worker; what they remember is shared by all of them.
+/// The bank, to be opened by every worker; what they remember is shared by all of them.
 #[derive(Debug)]
 pub struct Parts {
     params: V1Params,
     bank: Bank,
-    spatial: Vec<u8>,
-    temporal: Vec<u8>,
+    vectors: Option<Arc<Vectors>>,
     memory: Arc<Memory>,
 }
 
@@ -50,38 +36,42 @@ impl Parts {
     /// If [`V1Params::problem`] finds one.
     pub fn new(params: &V1Params) -> Self {
         let bank = Bank::new(params);
-        let (spatial, temporal) = (spatial::build(params, &bank), temporal::build(params, &bank));
-        Self { params: params.clone(), bank, spatial, temporal, memory: Arc::default() }
+        let vectors = Vectors::new(params, &bank).map(Arc::new);
+        Self { params: params.clone(), bank, vectors, memory: Arc::default() }
     }
 
-    /// Sessions for one thread, run by `provider`. `spec` is that of the whole graph.
+    /// The bank for one thread: the program's own arithmetic for a processor whose vectors it knows, otherwise ONNX
+    /// Runtime with `provider`. `spec` is that of the whole graph.
     pub fn open(&self, provider: Provider, spec: &ExtractorSpec) -> Result<PartsExtractor, InferError> {
+        let halves = match &self.vectors {
+            Some(vectors) if provider == Provider::Cpu => {
+                Halves::Vectors { vectors: vectors.clone(), scratch: Box::default() }
+            }
+            _ => Halves::Graphs(Box::new(Graphs::open(provider, &self.params, &self.bank)?)),
+        };
         Ok(PartsExtractor {
-            spatial: Runner::own_on(provider, "v1, spatial half", &self.spatial)?,
-            temporal: Runner::own_on(provider, "v1, temporal half", &self.temporal)?,
+            halves,
             params: self.params.clone(),
-            maps: self.bank.maps(),
             spec: spec.clone(),
             memory: self.memory.clone(),
-            pixels: Vec::new(),
-            gathered: Vec::new(),
         })
     }
 }
 
-/// The halves, opened by one worker.
+/// What computes the halves.
+#[derive(Debug)]
+enum Halves {
+    Vectors { vectors: Arc<Vectors>, scratch: Box<Scratch> },
+    Graphs(Box<Graphs>),
+}
+
+/// The bank, opened by one worker.
 #[derive(Debug)]
 pub struct PartsExtractor {
-    spatial: Runner,
-    temporal: Runner,
+    halves: Halves,
     params: V1Params,
-    /// Of the spatial half.
-    maps: usize,
     spec: ExtractorSpec,
     memory: Arc<Memory>,
-    /// New frames, and the temporal half's first input; kept to save the allocations.
-    pixels: Vec<u8>,
-    gathered: Vec<f32>,
 }
 
 impl Extractor for PartsExtractor {
@@ -103,78 +93,50 @@ impl PartsExtractor {
             return Err(InferError::new("v1", problem, "this is a fault of the program"));
         }
         let (regions, dims) = (self.spec.grid.regions(), self.spec.dims);
-        let windows: Vec<&[Frame]> =
-            moments(&self.params).map(|start| &segment.frames[start..start + self.params.taps]).collect();
-        // The last moment is new in nearly every segment, so the features come with its energies.
-        let (last, earlier) = windows.split_last().expect("a segment has a moment");
-        let mut others = vec![0.0; dims * regions];
-        for window in earlier {
-            let energies = match self.memory.energies(window) {
-                Some(known) => known,
-                None => self.run(window, &vec![0.0; dims * regions])?.0,
-            };
-            others.iter_mut().zip(&*energies).for_each(|(sum, energy)| *sum += energy);
+        let mut sums = vec![0.0; dims * regions];
+        let moments: Vec<usize> = moments(&self.params).collect();
+        for start in &moments {
+            let energies = self.energies(&segment.frames[*start..][..self.params.taps])?;
+            sums.iter_mut().zip(&*energies).for_each(|(sum, energy)| *sum += energy);
         }
-        let (_, values) = self.run(last, &others)?;
         self.memory.forget(&segment.frames[..=SEGMENT_FRAMES - self.params.taps]);
+        let values = vectors::features(sums, regions, moments.len(), self.params.epsilon);
         Ok(Features { regions, dims, values })
     }
 
-    /// The energies round the moment in the middle of `frames`, which are remembered, and the features of the segment
-    /// whose `others` are.
-    fn run(&mut self, frames: &[Frame], others: &[f32]) -> Result<(Energies, Vec<f32>), InferError> {
+    /// The energies round the moment in the middle of `frames`, computed where nobody knows them.
+    fn energies(&mut self, frames: &[Frame]) -> Result<Energies, InferError> {
+        if let Some(known) = self.memory.energies(frames) {
+            return Ok(known);
+        }
         let responses = self.responses(frames)?;
-        self.gather(&responses);
-        let (orientations, samples) = (self.maps / PARTS, self.params.samples());
-        let inputs = [
-            TensorIn::F32 { dims: &[1, orientations, self.params.rows(), samples], data: &self.gathered },
-            TensorIn::F32 { dims: &[1, self.spec.dims, self.spec.grid.regions()], data: others },
-        ];
-        let mut outputs = self.temporal.run(&inputs)?;
-        let (features, energies) = (outputs.swap_remove(1).data, outputs.swap_remove(0).data);
-        let energies: Energies = energies.into();
+        let responses: Vec<&[f32]> = responses.iter().map(|responses| responses.as_slice()).collect();
+        let energies = Arc::new(match &mut self.halves {
+            Halves::Vectors { vectors, scratch } => vectors.energies(&responses, scratch),
+            Halves::Graphs(graphs) => graphs.energies(&responses)?,
+        });
         self.memory.keep_energies(frames, energies.clone());
-        Ok((energies, features))
+        Ok(energies)
     }
 
-    /// Lays responses out as the temporal half takes them: map by map, in the order of the taps, and after the maps of
-    /// each orientation the sum of the constant's.
-    fn gather(&mut self, responses: &[Responses]) {
-        let (samples, constant) = (self.params.samples(), self.maps - 1);
-        let mut sum = vec![0.0; samples];
-        for responses in responses {
-            sum.iter_mut().zip(responses.map(constant, samples)).for_each(|(sum, response)| *sum += response);
-        }
-        self.gathered.clear();
-        for orientation in 0..constant / PARTS {
-            for part in 0..PARTS {
-                for responses in responses {
-                    self.gathered.extend_from_slice(responses.map(orientation * PARTS + part, samples));
-                }
-            }
-            self.gathered.extend_from_slice(&sum);
-        }
-    }
-
-    /// What the spatial half answers to each of the frames; those that are new run together, some at a time.
+    /// What the spatial half answers to each of the frames, computed where nobody knows it.
     fn responses(&mut self, frames: &[Frame]) -> Result<Vec<Responses>, InferError> {
-        let known = |frame: &Frame| self.memory.responses(frame);
-        let mut responses: Vec<Option<Responses>> = frames.iter().map(known).collect();
-        let new: Vec<usize> = (0..frames.len()).filter(|at| responses[*at].is_none()).collect();
-        for some in new.chunks(TOGETHER) {
-            self.pixels.clear();
-            some.iter().for_each(|at| self.pixels.extend_from_slice(&frames[*at]));
-            let shape = [some.len(), self.params.height, self.params.width, 1];
-            let answers =
-                self.spatial.run(&[TensorIn::U8 { dims: &shape, data: &self.pixels }])?.swap_remove(0);
-            let run = Arc::new(answers.data);
-            for (i, at) in some.iter().enumerate() {
-                let answer = Responses { run: run.clone(), first: i * self.maps * self.params.samples() };
-                self.memory.keep_responses(&frames[*at], answer.clone());
-                responses[*at] = Some(answer);
+        let mut all = Vec::with_capacity(frames.len());
+        for frame in frames {
+            if let Some(known) = self.memory.responses(frame) {
+                all.push(known);
+                continue;
             }
+            let responses = Arc::new(match &mut self.halves {
+                Halves::Vectors { vectors, scratch } => {
+                    vectors.responses(frame, self.memory.spare(), scratch)
+                }
+                Halves::Graphs(graphs) => graphs.responses(frame)?,
+            });
+            self.memory.keep_responses(frame, responses.clone());
+            all.push(responses);
         }
-        Ok(responses.into_iter().flatten().collect())
+        Ok(all)
     }
 }
 
@@ -185,8 +147,12 @@ struct Memory {
     kept: Mutex<Kept>,
 }
 
+/// Room of forgotten responses that is kept for the next ones, rather than given back and taken anew.
+const SPARE: usize = 8;
+
 #[derive(Debug, Default)]
 struct Kept {
+    spare: Vec<Vec<f32>>,
     responses: HashMap<usize, (Weak<[u8]>, Responses)>,
     /// By the first of a moment's frames.
     energies: HashMap<usize, Moment>,
@@ -223,12 +189,23 @@ impl Memory {
         self.lock().energies.insert(place(&frames[0]), moment);
     }
 
+    /// Room for responses, whatever lies in it.
+    fn spare(&self) -> Vec<f32> {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
     /// No later segment needs what the spatial half answered to `past`, nor what is known of frames that have gone.
     fn forget(&self, past: &[Frame]) {
         let mut kept = self.lock();
-        past.iter().for_each(|frame| _ = kept.responses.remove(&place(frame)));
-        kept.responses.retain(|_, (frame, _)| frame.strong_count() > 0);
-        kept.energies.retain(|_, moment| moment.frames[0].strong_count() > 0);
+        let Kept { spare, responses, energies } = &mut *kept;
+        let forget = |at: &usize, (frame, _): &mut (Weak<[u8]>, Responses)| {
+            frame.strong_count() == 0 || past.iter().any(|frame| place(frame) == *at)
+        };
+        let forgotten =
+            responses.extract_if(forget).filter_map(|(_, (_, responses))| Arc::into_inner(responses));
+        spare.extend(forgotten);
+        spare.truncate(SPARE);
+        energies.retain(|_, moment| moment.frames[0].strong_count() > 0);
     }
 }
 
@@ -243,7 +220,7 @@ mod tests {
     use crate::features::ExtractorModel;
     use crate::features::v1::build;
     use crate::frame::{Frame, Stamp};
-    use crate::infer::{Session, init_for_tests};
+    use crate::infer::{Session, TensorIn, init_for_tests};
     use crate::segment::Segmenter;
     use rand::{RngExt, SeedableRng, rngs::StdRng};
     use std::time::Duration;
@@ -253,9 +230,8 @@ mod tests {
     }
 
     /// Segments of a run of noise that gets on by `stride`.
-    fn segments(stride: usize) -> Vec<Segment> {
+    fn segments(p: &V1Params, stride: usize) -> Vec<Segment> {
         let (mut segmenter, mut rng) = (Segmenter::new(stride), StdRng::seed_from_u64(3));
-        let p = params();
         let frame = |seq: u64| {
             let pts = Duration::from_millis(100 * seq);
             let stamp = Stamp { seq, pts, wall: Timestamp::UNIX_EPOCH, received: pts };
@@ -266,40 +242,68 @@ mod tests {
     }
 
     /// The whole graph, which remembers nothing.
-    fn whole(session: &mut Session, segment: &Segment) -> Vec<f32> {
-        let p = params();
+    fn whole(session: &mut Session, p: &V1Params, segment: &Segment) -> Vec<f32> {
         let frames = segment.frames.concat();
         let dims = [1, SEGMENT_FRAMES, p.height, p.width, 1];
         session.run(TensorIn::U8 { dims: &dims, data: &frames }).expect("runs").remove(0).data
     }
 
-    fn opened() -> (PartsExtractor, Arc<Memory>) {
-        let model = ExtractorModel::generate(&params()).expect("a model");
-        let parts = Parts::new(&params());
+    fn opened(p: &V1Params, vectors: bool) -> (PartsExtractor, Arc<Memory>) {
+        let model = ExtractorModel::generate(p).expect("a model");
+        let mut parts = Parts::new(p);
+        if !vectors {
+            parts.vectors = None;
+        }
         (parts.open(Provider::Cpu, model.spec()).expect("opens"), parts.memory)
     }
 
-    #[test]
-    fn the_halves_give_what_the_whole_graph_gives() {
+    fn agrees_with_the_whole_graph(p: &V1Params, vectors: bool) {
         init_for_tests();
-        let mut session = Session::from_bytes("v1", &build(&params()).1).expect("loads");
+        let mut session = Session::from_bytes("v1", &build(p).1).expect("loads");
         for stride in [1, 4, 5, 16] {
-            let (mut extractor, _) = opened();
+            let (mut extractor, _) = opened(p, vectors);
             // Every third segment is lost on the way, as on a machine that is too slow.
-            for (i, segment) in segments(stride).iter().enumerate().filter(|(i, _)| i % 3 != 2) {
+            for (i, segment) in segments(p, stride).iter().enumerate().filter(|(i, _)| i % 3 != 2) {
                 let features = extractor.extract(&[segment]).expect("features").remove(0);
-                for (a, b) in features.values.iter().zip(whole(&mut session, segment)) {
-                    assert!((a - b).abs() < 1e-5, "{a} for {b} in segment {i}, stride {stride}");
+                let whole = whole(&mut session, p, segment);
+                assert_eq!(features.values.len(), whole.len());
+                for (at, (a, b)) in features.values.iter().zip(whole).enumerate() {
+                    assert!((a - b).abs() < 1e-5, "{a} for {b}, number {at} of segment {i}, stride {stride}");
                 }
             }
         }
     }
 
     #[test]
+    fn the_graphs_of_the_halves_give_what_the_whole_graph_gives() {
+        agrees_with_the_whole_graph(&params(), false);
+    }
+
+    #[test]
+    fn vectors_give_what_the_whole_graph_gives() {
+        // Pictures that no cell, no vector and no octave divides.
+        for (width, height) in [(72, 50), (16, 16), (75, 53), (130, 33)] {
+            for whole_frame in [false, true] {
+                agrees_with_the_whole_graph(&V1Params::new(width, height, 10.0, whole_frame), true);
+            }
+        }
+    }
+
+    #[test]
+    fn processors_without_vectors_and_other_banks_have_the_graphs() {
+        init_for_tests();
+        let p = params();
+        let other = V1Params { wavelength: 6.0, ..p.clone() };
+        assert!(Vectors::new(&other, &Bank::new(&other)).is_none());
+        let (extractor, _) = opened(&p, false);
+        assert!(matches!(extractor.halves, Halves::Graphs(_)));
+    }
+
+    #[test]
     fn what_is_remembered_goes_with_its_frames() {
         init_for_tests();
-        let (mut extractor, memory) = opened();
-        let mut segments = segments(4);
+        let (mut extractor, memory) = opened(&params(), true);
+        let mut segments = segments(&params(), 4);
         let last = segments.pop().expect("a segment");
         for segment in segments {
             extractor.extract(&[&segment]).expect("features");
@@ -314,7 +318,7 @@ mod tests {
     fn a_moment_is_known_by_all_of_its_frames() {
         let memory = Memory::default();
         let frames: Vec<super::Frame> = (0..4u8).map(|i| vec![i].into()).collect();
-        memory.keep_energies(&frames[..3], vec![1.0].into());
+        memory.keep_energies(&frames[..3], Arc::new(vec![1.0]));
         assert!(memory.energies(&frames[..3]).is_some());
         assert!(memory.energies(&[frames[0].clone(), frames[1].clone(), frames[3].clone()]).is_none());
         drop(frames);

@@ -24,21 +24,15 @@ impl V1Params {
 }
 
 /// The graph of the half, for one moment at a time. It takes `responses` f32 `[1, orientations, rows, samples]`
-/// ([`V1Params::rows`]; all octaves' samples), and `others` f32 `[1, dims, regions]`, the sum of the energies round the
-/// segment's other moments. It gives `energies` f32 `[1, dims, regions]`, and the segment's `features` f32
-/// `[1, regions, dims]`.
+/// ([`V1Params::rows`]; all octaves' samples), and gives `energies` f32 `[1, dims, regions]`.
 pub fn build(params: &V1Params, bank: &Bank) -> Vec<u8> {
     let mut g = Graph::new("v1_temporal");
     let one = Dim::Fixed(1);
     let rows = [bank.orientations.len(), params.rows(), params.samples()].map(Dim::Fixed);
     let responses = g.input_f32("responses", &[&[one], rows.as_slice()].concat());
     let (dims, regions) = (Dim::Fixed(bank.channels() * params.octaves), Dim::Fixed(params.grid().regions()));
-    let others = g.input_f32("others", &[one, dims, regions]);
     let energies = energies(&mut g, params, bank, &responses);
-    let sum = g.op("Add", &[&others, &energies], &[]);
-    let features = features(&mut g, params, &sum);
     g.output_f32("energies", &energies, &[one, dims, regions]);
-    g.output_f32("features", &features, &[one, regions, dims]);
     g.finish_bare()
 }
 

@@ -1,0 +1,234 @@
+//! The temporal half: from the responses of nine frames to energies, each the mean of a region.
+
+use super::{ENERGIES, MAPS, Octave, Scratch};
+use crate::features::v1::bank::{Bank, Energy, ORIENTATIONS, TAPS, V1Params};
+use pulp::{Simd, WithSimd};
+
+/// Frames before and after the moment.
+const SIDE: usize = TAPS / 2;
+
+/// Factors of a speed: of its wave, whose sine has the other sign backward, and of its filters' lengths.
+#[derive(Debug, Clone, Copy)]
+struct Speed {
+    /// From the middle on; 1 there.
+    cos: [f32; SIDE],
+    sin: [f32; SIDE],
+    even: f32,
+    odd: f32,
+    constant: f32,
+}
+
+impl Speed {
+    fn new(energy: &Energy) -> Self {
+        let (even, odd) = (&energy.even, &energy.odd);
+        let middle = even.on_even[SIDE];
+        let after = |wave: &[f64]| std::array::from_fn(|k| (wave[SIDE + 1 + k] / middle) as f32);
+        Self {
+            cos: after(&even.on_even),
+            sin: after(&even.on_odd),
+            even: middle as f32,
+            odd: odd.on_odd[SIDE] as f32,
+            constant: even.constant as f32,
+        }
+    }
+}
+
+/// Factors of all orientations, and the regions.
+#[derive(Debug)]
+pub struct Temporal {
+    /// Still, slow and fast.
+    speeds: Vec<[Speed; 3]>,
+    pub regions: usize,
+    octaves: usize,
+    whole_frame: bool,
+}
+
+impl Temporal {
+    pub fn new(params: &V1Params, bank: &Bank) -> Self {
+        // Of each pair the one that drifts forward.
+        let speeds = |energies: &[Energy]| [0, 1, 3].map(|at| Speed::new(&energies[at]));
+        Self {
+            speeds: bank.orientations.iter().map(|orientation| speeds(&orientation.energies)).collect(),
+            regions: params.grid().regions(),
+            octaves: params.octaves,
+            whole_frame: params.whole_frame,
+        }
+    }
+
+    pub fn dims(&self) -> usize {
+        self.octaves * ORIENTATIONS * ENERGIES
+    }
+}
+
+/// Computes the energies of one moment.
+pub struct Run<'a> {
+    pub octaves: &'a [Octave],
+    pub temporal: &'a Temporal,
+    pub frames: [&'a [f32]; TAPS],
+    pub scratch: &'a mut Scratch,
+    /// `[dims, regions]`, zeros.
+    pub to: &'a mut [f32],
+}
+
+impl WithSimd for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { octaves, temporal, frames, scratch: Scratch { filtered: constants, sums, .. }, to } = self;
+        let per_octave = ORIENTATIONS * ENERGIES * temporal.regions;
+        for (octave, to) in octaves.iter().zip(to.chunks_exact_mut(per_octave)) {
+            let (pitch, size) = (octave.pitch, octave.side * octave.pitch);
+            constants.resize(size, 0.0);
+            sums.resize(ENERGIES * pitch, 0.0);
+            for band in 0..octave.bands {
+                let frames =
+                    frames.map(|frame| &frame[octave.begin + band * octave.band()..][..octave.band()]);
+                add_up(simd, frames.map(|frame| &frame[(MAPS - 1) * size..]), constants);
+                for (orientation, speeds) in temporal.speeds.iter().enumerate() {
+                    sums.fill(0.0);
+                    for row in 0..octave.side {
+                        let even =
+                            frames.map(|frame| &frame[2 * orientation * size + row * pitch..][..pitch]);
+                        let odd =
+                            frames.map(|frame| &frame[(2 * orientation + 1) * size + row * pitch..][..pitch]);
+                        energies(simd, even, odd, &constants[row * pitch..][..pitch], speeds, sums);
+                    }
+                    let to =
+                        &mut to[orientation * ENERGIES * temporal.regions..][..ENERGIES * temporal.regions];
+                    for (sums, to) in sums.chunks_exact(pitch).zip(to.chunks_exact_mut(temporal.regions)) {
+                        if temporal.whole_frame {
+                            let share = 1.0 / (octave.cols * octave.bands) as f32;
+                            to[0] += sums[..octave.cols].iter().sum::<f32>() * share;
+                        } else {
+                            let cells = temporal.regions / octave.bands;
+                            pool(sums, octave.side, &mut to[band * cells..][..cells]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Means of the columns of each region.
+#[inline(always)]
+fn pool(sums: &[f32], side: usize, to: &mut [f32]) {
+    let share = 1.0 / (side * side) as f32;
+    match side {
+        4 => to
+            .iter_mut()
+            .zip(sums.as_chunks::<4>().0)
+            .for_each(|(to, [a, b, c, d])| *to = (a + b + (c + d)) * share),
+        2 => to.iter_mut().zip(sums.as_chunks::<2>().0).for_each(|(to, [a, b])| *to = (a + b) * share),
+        _ => to
+            .iter_mut()
+            .zip(sums.chunks_exact(side))
+            .for_each(|(to, of)| *to = of.iter().sum::<f32>() * share),
+    }
+}
+
+#[inline(always)]
+fn add_up<S: Simd>(simd: S, maps: [&[f32]; TAPS], to: &mut [f32]) {
+    let to = S::as_mut_simd_f32s(to).0;
+    let mut of: [&[S::f32s]; TAPS] = [&[]; TAPS];
+    for (of, map) in of.iter_mut().zip(maps) {
+        *of = &S::as_simd_f32s(map).0[..to.len()];
+    }
+    for (i, to) in to.iter_mut().enumerate() {
+        let mut sum = of[0][i];
+        for map in &of[1..] {
+            sum = simd.add_f32s(sum, map[i]);
+        }
+        *to = sum;
+    }
+}
+
+/// Adds the energies of one line of samples to `sums`.
+#[inline(always)]
+fn energies<S: Simd>(
+    simd: S,
+    even: [&[f32]; TAPS],
+    odd: [&[f32]; TAPS],
+    constants: &[f32],
+    speeds: &[Speed; 3],
+    sums: &mut [f32],
+) {
+    let constants = S::as_simd_f32s(constants).0;
+    let count = constants.len();
+    let (mut evens, mut odds): ([&[S::f32s]; TAPS], [&[S::f32s]; TAPS]) = ([&[]; TAPS], [&[]; TAPS]);
+    for k in 0..TAPS {
+        evens[k] = &S::as_simd_f32s(even[k]).0[..count];
+        odds[k] = &S::as_simd_f32s(odd[k]).0[..count];
+    }
+    let mut parts = S::as_mut_simd_f32s(sums).0.chunks_exact_mut(count);
+    let mut to: [&mut [S::f32s]; ENERGIES] = Default::default();
+    for to in &mut to {
+        *to = parts.next().expect("a line for each energy");
+    }
+    let [still, slow_forward, slow_backward, fast_forward, fast_backward] = to;
+    let [s0, s1, s2] = speeds;
+    for i in 0..count {
+        let (e, o) = (Folded::<S>::new(simd, &evens, i), Folded::<S>::new(simd, &odds, i));
+        let k = constants[i];
+        still[i] = simd.add_f32s(still[i], length(simd, s0, e.cos(simd, s0), o.cos(simd, s0), k));
+        let (ec, es, oc, os) = (e.cos(simd, s1), e.sin(simd, s1), o.cos(simd, s1), o.sin(simd, s1));
+        let forward = length(simd, s1, simd.add_f32s(ec, os), simd.sub_f32s(oc, es), k);
+        let backward = length(simd, s1, simd.sub_f32s(ec, os), simd.add_f32s(oc, es), k);
+        slow_forward[i] = simd.add_f32s(slow_forward[i], forward);
+        slow_backward[i] = simd.add_f32s(slow_backward[i], backward);
+        let (ec, es, oc, os) = (e.cos(simd, s2), e.sin(simd, s2), o.cos(simd, s2), o.sin(simd, s2));
+        let forward = length(simd, s2, simd.add_f32s(ec, os), simd.sub_f32s(oc, es), k);
+        let backward = length(simd, s2, simd.sub_f32s(ec, os), simd.add_f32s(oc, es), k);
+        fast_forward[i] = simd.add_f32s(fast_forward[i], forward);
+        fast_backward[i] = simd.add_f32s(fast_backward[i], backward);
+    }
+}
+
+/// Responses of nine frames, folded at the moment.
+struct Folded<S: Simd> {
+    middle: S::f32s,
+    sums: [S::f32s; SIDE],
+    differences: [S::f32s; SIDE],
+}
+
+impl<S: Simd> Folded<S> {
+    #[inline(always)]
+    fn new(simd: S, frames: &[&[S::f32s]; TAPS], at: usize) -> Self {
+        let middle = frames[SIDE][at];
+        let (mut sums, mut differences) = ([middle; SIDE], [middle; SIDE]);
+        for k in 0..SIDE {
+            let (before, after) = (frames[SIDE - 1 - k][at], frames[SIDE + 1 + k][at]);
+            sums[k] = simd.add_f32s(after, before);
+            differences[k] = simd.sub_f32s(after, before);
+        }
+        Self { middle, sums, differences }
+    }
+
+    #[inline(always)]
+    fn cos(&self, simd: S, speed: &Speed) -> S::f32s {
+        let mut sum = self.middle;
+        for k in 0..SIDE {
+            sum = simd.mul_add_e_f32s(simd.splat_f32s(speed.cos[k]), self.sums[k], sum);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn sin(&self, simd: S, speed: &Speed) -> S::f32s {
+        let mut sum = simd.mul_f32s(simd.splat_f32s(speed.sin[0]), self.differences[0]);
+        for k in 1..SIDE {
+            sum = simd.mul_add_e_f32s(simd.splat_f32s(speed.sin[k]), self.differences[k], sum);
+        }
+        sum
+    }
+}
+
+/// The length of a quadrature pair's answer: the complex cell's energy.
+#[inline(always)]
+fn length<S: Simd>(simd: S, speed: &Speed, even: S::f32s, odd: S::f32s, constant: S::f32s) -> S::f32s {
+    let constant = simd.mul_f32s(simd.splat_f32s(speed.constant), constant);
+    let even = simd.mul_add_e_f32s(simd.splat_f32s(speed.even), even, constant);
+    let odd = simd.mul_f32s(simd.splat_f32s(speed.odd), odd);
+    simd.sqrt_f32s(simd.mul_add_e_f32s(even, even, simd.mul_f32s(odd, odd)))
+}
