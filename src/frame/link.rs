@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Longest wait without looking at the stop flag.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(150);
 /// Whoever waits for its turn looks this often whether it has come.
 const LOOK_AT_TURN: Duration = Duration::from_millis(20);
 /// While it backs off, a camera that did not answer is asked this often whether it does; half of it is chance.

@@ -69,22 +69,25 @@ impl Vectors {
         let features = g.input_f32("features", &[SEGMENTS, Dim::Fixed(regions), Dim::Fixed(self.dims)]);
         let Whitening { centre, matrix, kept, clip } = &self.whitening;
         let centre = g.constant(&[self.dims], centre);
-        let matrix = g.constant(&[self.dims, *kept], matrix);
+        // A column of zeros, where the position goes.
+        let width = self.width();
+        let mut wide = vec![0.0; self.dims * width];
+        wide.chunks_exact_mut(width)
+            .zip(matrix.chunks_exact(*kept))
+            .for_each(|(to, row)| to[..*kept].copy_from_slice(row));
+        let matrix = g.constant(&[self.dims, width], &wide);
         let centred = g.op("Sub", &[&features, &centre], &[]);
         let white = g.op("MatMul", &[&centred, &matrix], &[]);
         let (low, high) = (g.scalar(-clip), g.scalar(*clip));
         let drawn_in = g.op("Clip", &[&white, &low, &high], &[]);
         let x = with_nan_of(g, &drawn_in, &white);
         let Some(rows) = &self.rows else { return x };
-        // A column of zeros, then the positions onto it.
-        let pads = g.ints(&[0, 0, 0, 0, 0, 1]);
-        let padded = g.op("Pad", &[&x, &pads], &[]);
-        let mut position = vec![0.0; regions * (kept + 1)];
-        for region in 0..regions {
-            position[region * (kept + 1) + kept] = rows[region / self.grid.cols];
+        let mut position = vec![0.0; regions * width];
+        for (region, position) in position.chunks_exact_mut(width).enumerate() {
+            position[*kept] = rows[region / self.grid.cols];
         }
-        let position = g.constant(&[regions, kept + 1], &position);
-        g.op("Add", &[&padded, &position], &[])
+        let position = g.constant(&[regions, width], &position);
+        g.op("Add", &[&x, &position], &[])
     }
 
     /// Declares the outputs that every scorer has: `score` `[segments]` and `regions` `[segments, regions]`.

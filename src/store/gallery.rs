@@ -23,7 +23,7 @@ const BYTES: usize = 16 << 20;
 const LEAST_PICTURES: usize = 32;
 const MOST_PICTURES: usize = 600;
 /// Seconds between pictures, at first and at last.
-const FIRST_PACE: f32 = 2.0;
+const FIRST_PACE: f32 = 4.0;
 const LAST_PACE: f32 = 64.0;
 /// Bytes of a picture at most.
 pub const PICTURE_BYTES: usize = 8 << 10;
@@ -285,7 +285,7 @@ mod tests {
         for i in 0..5 {
             gallery.put(3.0 * i as f64, at(100 + i), &features(i, 2), &[i as u8; 20]).expect("kept");
         }
-        assert!(!gallery.wants(13.0) && gallery.wants(14.0));
+        assert!(!gallery.wants(15.0) && gallery.wants(16.0));
         let check = |gallery: &Gallery| {
             let moments = gallery.moments(&[2, 0]).expect("read");
             assert_eq!(moments.len(), 5);

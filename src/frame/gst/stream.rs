@@ -22,7 +22,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
-pub(super) const LOOK: Duration = Duration::from_millis(50);
+/// Longer than a frame takes to follow another, so that nobody looks while they come.
+pub(super) const LOOK: Duration = Duration::from_millis(150);
 /// Disconnecting may take this long; then the connection is left to die by itself.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Where it takes this long, it is helped.
