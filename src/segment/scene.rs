@@ -210,15 +210,22 @@ impl SceneWatch {
 
     /// Each cell without the mean of its neighbourhood of 3 x 3.
     fn structure(&self, means: &[f32]) -> Vec<f32> {
-        let at = |x: usize, y: usize| means[y * self.columns + x];
-        let around = |centre: usize, most: usize| centre.saturating_sub(1)..=(centre + 1).min(most - 1);
+        let (rows, columns) = (self.rows, self.columns);
+        // Sums of three beside each other, then of three such on top of each other; at the edges of two.
+        let mut across = Vec::with_capacity(means.len());
+        for line in means.chunks_exact(columns) {
+            let inner = line.windows(3).map(|near| near[0] + near[1] + near[2]);
+            across.push(line[0] + line[1]);
+            across.extend(inner);
+            across.push(line[columns - 2] + line[columns - 1]);
+        }
         let mut structure = Vec::with_capacity(means.len());
-        for y in 0..self.rows {
-            for x in 0..self.columns {
-                let near = around(y, self.rows).flat_map(|v| around(x, self.columns).map(move |u| (u, v)));
-                let (sum, count) =
-                    near.fold((0.0, 0.0), |(sum, count), (u, v)| (sum + at(u, v), count + 1.0));
-                structure.push(at(x, y) - sum / count);
+        for y in 0..rows {
+            let (top, bottom) = (y.saturating_sub(1), (y + 1).min(rows - 1));
+            let count = |x: usize| (bottom - top + 1) * if x == 0 || x == columns - 1 { 2 } else { 3 };
+            for x in 0..columns {
+                let sum: f32 = (top..=bottom).map(|line| across[line * columns + x]).sum();
+                structure.push(means[y * columns + x] - sum / count(x) as f32);
             }
         }
         structure

@@ -9,8 +9,8 @@ use gstreamer as gst;
 use gstreamer_app as app;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Frames of each view between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
@@ -85,7 +85,7 @@ impl Taker {
             }
             arrival = match &self.oldest {
                 Some(oldest) => match self.send.try_send(arrival) {
-                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Ok(()) => return self.arrived(),
                     Err(TrySendError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
                     Err(TrySendError::Full(arrival)) => {
                         if oldest.try_recv().is_ok() {
@@ -95,12 +95,20 @@ impl Taker {
                     }
                 },
                 None => match self.send.send_timeout(arrival, LOOK) {
-                    Ok(()) => return Ok(gst::FlowSuccess::Ok),
+                    Ok(()) => return self.arrived(),
                     Err(SendTimeoutError::Disconnected(_)) => return Err(gst::FlowError::Flushing),
                     Err(SendTimeoutError::Timeout(arrival)) => arrival,
                 },
             };
         }
+    }
+
+    /// Wakes whoever waits for it.
+    fn arrived(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(reader) = &*self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner) {
+            reader.unpark();
+        }
+        Ok(gst::FlowSuccess::Ok)
     }
 }
 
