@@ -118,8 +118,8 @@ impl<S: Simd> Folded<S> {
     #[inline(always)]
     fn odd(&self, simd: S, weights: &Odd) -> S::f32s {
         let mut sum = simd.mul_f32s(simd.splat_f32s(weights[0]), self.differences[0]);
-        for k in 1..RADIUS {
-            sum = simd.mul_add_e_f32s(simd.splat_f32s(weights[k]), self.differences[k], sum);
+        for (weight, difference) in weights[1..].iter().zip(&self.differences[1..]) {
+            sum = simd.mul_add_e_f32s(simd.splat_f32s(*weight), *difference, sum);
         }
         sum
     }

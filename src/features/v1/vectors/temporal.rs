@@ -7,6 +7,9 @@ use pulp::{Simd, WithSimd};
 /// Frames before and after the moment.
 const SIDE: usize = TAPS / 2;
 
+/// A line of each frame.
+type Lines<'a, V> = [&'a [V]; TAPS];
+
 /// Factors of a speed: of its wave, whose sine has the other sign backward, and of its filters' lengths.
 #[derive(Debug, Clone, Copy)]
 struct Speed {
@@ -156,7 +159,7 @@ fn energies<S: Simd>(
 ) {
     let constants = S::as_simd_f32s(constants).0;
     let count = constants.len();
-    let (mut evens, mut odds): ([&[S::f32s]; TAPS], [&[S::f32s]; TAPS]) = ([&[]; TAPS], [&[]; TAPS]);
+    let (mut evens, mut odds): (Lines<'_, S::f32s>, Lines<'_, S::f32s>) = ([&[]; TAPS], [&[]; TAPS]);
     for k in 0..TAPS {
         evens[k] = &S::as_simd_f32s(even[k]).0[..count];
         odds[k] = &S::as_simd_f32s(odd[k]).0[..count];
@@ -194,7 +197,7 @@ struct Folded<S: Simd> {
 
 impl<S: Simd> Folded<S> {
     #[inline(always)]
-    fn new(simd: S, frames: &[&[S::f32s]; TAPS], at: usize) -> Self {
+    fn new(simd: S, frames: &Lines<'_, S::f32s>, at: usize) -> Self {
         let middle = frames[SIDE][at];
         let (mut sums, mut differences) = ([middle; SIDE], [middle; SIDE]);
         for k in 0..SIDE {
