@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const FEW: usize = 2;
 const MANY: usize = 6;
-/// The newest 35 s of the camera's own video are held for clips: what is measured after them is as much as it gets.
+/// Longer than any of a camera's own video is held for clips: what is measured then is as much as it gets.
 const FILL: Duration = Duration::from_secs(38);
 
 pub fn measure(report: &mut Report) -> Result<()> {

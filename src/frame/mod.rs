@@ -4,6 +4,7 @@
 //! pixel format that an extractor declares. Extractors that differ in that have a *view* each, from one decoding.
 //! `link` keeps a live camera connected, as `life` says.
 
+mod bell;
 mod effort;
 mod gst;
 mod isolated;

@@ -26,6 +26,8 @@ const WHOLE: f32 = 0.6;
 const SAME: f32 = 0.6;
 const OTHER: f32 = 0.5;
 const LEAST_STRUCTURE: f32 = 0.5;
+/// Root of the mean square, levels, below which a structure is the sensor's noise, and like no other one.
+const FAINT: f32 = 1.0;
 /// Another structure counts when it has been there for so long: what passes close before the lens hides it shortly.
 const GONE_FOR: Duration = Duration::from_secs(2);
 /// It is over when no more than this share of the cells has moved by so many levels lately, for so long, ...
@@ -123,16 +125,16 @@ impl SceneWatch {
     fn calm(&mut self, means: &[f32], passed: f32, now: Duration) -> Option<SceneChange> {
         let (reference, noise) = (&self.reference, &self.noise);
         let differs = share(means, reference, |i| LEVELS + SHARE * reference[i] + USUAL * noise[i]);
-        let alike = correlation(&self.structure(means), &self.structure(reference));
-        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual {
+        let (structure, before) = (self.structure(means), self.structure(reference));
+        let alike = correlation(&structure, &before);
+        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && are_seen(&structure, &before) {
             self.other_since.get_or_insert(now);
         } else {
             self.other_since = None;
         }
         let gone = self.other_since.is_some_and(|since| now.saturating_sub(since) >= GONE_FOR);
         if differs >= WHOLE || gone {
-            let structure = self.structure(reference);
-            self.changing = Some(Changing { since: now, still_since: None, structure });
+            self.changing = Some(Changing { since: now, still_since: None, structure: before });
             self.other_since = None;
             return Some(SceneChange::Began);
         }
@@ -171,7 +173,8 @@ impl SceneWatch {
         let alike = correlation(&structure, &changing.structure);
         self.reference = means.to_vec();
         self.noise.fill(LEVELS / USUAL);
-        if self.usual < LEAST_STRUCTURE || alike >= OTHER * self.usual {
+        let same = alike >= OTHER * self.usual || !are_seen(&structure, &changing.structure);
+        if self.usual < LEAST_STRUCTURE || same {
             return Some(SceneChange::Light);
         }
         // Of several changes one after the other, the first view is the one to come back to.
@@ -241,6 +244,12 @@ fn follow(remembered: &mut [f32], seen: &[f32], pace: f32) {
 fn share(a: &[f32], b: &[f32], limit: impl Fn(usize) -> f32) -> f32 {
     let differ = a.iter().zip(b).enumerate().filter(|(i, (a, b))| (*a - *b).abs() > limit(*i)).count();
     differ as f32 / a.len() as f32
+}
+
+/// One of two structures is more than noise.
+fn are_seen(a: &[f32], b: &[f32]) -> bool {
+    let strength = |of: &[f32]| (of.iter().map(|v| v * v).sum::<f32>() / of.len() as f32).sqrt();
+    strength(a).max(strength(b)) >= FAINT
 }
 
 /// Pearson's r of two structures, whose means are nought; 0 where there is none.

@@ -8,18 +8,18 @@ use super::taker::{Arrival, Taker, lane};
 use super::{Counters, compressed, damage, error, keyframes, order, tls};
 use crate::base::Clock;
 use crate::config;
+use crate::frame::bell::Bell;
 use crate::frame::thin::Thinner;
 use crate::frame::{
     Effort, Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError,
     SourceErrorKind, Stream, StreamInfo,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
@@ -41,8 +41,8 @@ pub(super) struct Shared {
     info: Mutex<StreamInfo>,
     pub dropped: AtomicU64,
     pub closing: AtomicBool,
-    /// Who waits for frames.
-    pub reader: Mutex<Option<Thread>>,
+    /// Rung for every frame.
+    pub bell: Bell,
     effort: Arc<Effort>,
     /// Set where the source speaks RTP: whether the sender has told its clock.
     tells_time: OnceLock<Arc<AtomicBool>>,
@@ -87,7 +87,7 @@ impl GstStream {
             info: Mutex::default(),
             dropped: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-            reader: Mutex::default(),
+            bell: Bell::default(),
             effort: Arc::default(),
             tells_time: OnceLock::new(),
             limits: Limits::default(),
@@ -219,24 +219,6 @@ impl GstStream {
         self.views.iter().any(|(_, newest)| newest.is_some())
     }
 
-    /// The next frame, if it comes in time. The lane's own wait would spin first, which costs more than the rest of
-    /// taking a frame where they are 100 ms apart.
-    fn wait(&self, time: Duration) -> Option<Arrival> {
-        let until = Instant::now() + time;
-        *self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
-        loop {
-            match self.lane.try_recv() {
-                Ok(arrival) => return Some(arrival),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => {}
-            }
-            match until.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => std::thread::park_timeout(left),
-                _ => return None,
-            }
-        }
-    }
-
     fn frame(&mut self, arrival: Arrival) -> Frame {
         let Arrival { view, stamp, new_run, keys, damaged, pixels } = arrival;
         let (run, newest) = &mut self.views[view];
@@ -254,7 +236,7 @@ impl Stream for GstStream {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if let Some(arrival) = self.wait(left.min(LOOK)) {
+            if let Some(arrival) = self.shared.bell.wait(&self.lane, left.min(LOOK)) {
                 return Ok(Next::Frame(self.frame(arrival)));
             }
             if let Some(end) = &self.end {

@@ -9,8 +9,8 @@ use gstreamer as gst;
 use gstreamer_app as app;
 use gstreamer_video as video;
 use gstreamer_video::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Frames of each view between GStreamer's thread and ours. When it is full a file waits; a live camera loses the
@@ -105,9 +105,7 @@ impl Taker {
 
     /// Wakes whoever waits for it.
     fn arrived(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if let Some(reader) = &*self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner) {
-            reader.unpark();
-        }
+        self.shared.bell.ring();
         Ok(gst::FlowSuccess::Ok)
     }
 }

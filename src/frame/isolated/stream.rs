@@ -3,11 +3,12 @@
 use super::Counters;
 use super::wire::{Ask, Say, State, read, write};
 use crate::base::{Clock, Timestamp};
+use crate::frame::bell::Bell;
 use crate::frame::{
     Effort, Format, Frame, FrameSpec, Next, PacketKeep, PacketRing, Picture, PictureTap, SourceError,
     SourceErrorKind, Stamp, Stream, StreamInfo,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::process::{Child, ChildStdin, ChildStdout};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Frames of each view that may wait here; when there are more the oldest goes, which is counted and breaks the run.
 const LANE: usize = 8;
 /// How often a wait looks whether the process has something to say that is no frame.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(150);
 /// A process that says nothing for so long has hung, and is not asked to say goodbye.
 const SILENT: Duration = Duration::from_secs(1);
 /// It has so long to say goodbye to the camera, before it is killed.
@@ -51,6 +52,8 @@ struct Heard {
     last: Mutex<Instant>,
     end: Mutex<Option<Option<SourceError>>>,
     waiting: Mutex<BTreeMap<u64, Sender<Option<Picture>>>>,
+    /// Rung for every frame, and at the end.
+    bell: Bell,
     clock: Arc<dyn Clock>,
 }
 
@@ -109,12 +112,17 @@ impl IsolatedStream {
             last: Mutex::new(Instant::now()),
             end: Mutex::default(),
             waiting: Mutex::default(),
+            bell: Bell::default(),
             clock,
         });
         let (send, lane) = crossbeam_channel::bounded(LANE * views.len().max(1));
         if let Some(from) = child.stdout.take() {
             let (heard, oldest) = (heard.clone(), lane.clone());
-            std::thread::spawn(move || heard.listen(from, &send, &oldest));
+            std::thread::spawn(move || {
+                heard.listen(from, &send, &oldest);
+                drop(send);
+                heard.bell.ring();
+            });
         }
         let first = (counters.seq.load(Relaxed), counters.keys.load(Relaxed));
         Self { child, asks, lane, heard, counters, first, runs: vec![None; views.len()], low: false }
@@ -230,6 +238,7 @@ impl Heard {
             }
             arrival = back;
         }
+        self.bell.ring();
     }
 }
 
@@ -245,9 +254,9 @@ impl Stream for IsolatedStream {
             // What came before the end comes before it here.
             let end = hold(&self.heard.end).clone();
             let left = until.saturating_duration_since(Instant::now());
-            match self.lane.recv_timeout(if end.is_some() { Duration::ZERO } else { left.min(LOOK) }) {
-                Ok(arrival) => return Ok(Next::Frame(self.frame(arrival))),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            let time = if end.is_some() { Duration::ZERO } else { left.min(LOOK) };
+            if let Some(arrival) = self.heard.bell.wait(&self.lane, time) {
+                return Ok(Next::Frame(self.frame(arrival)));
             }
             if let Some(end) = end {
                 return end.map_or(Ok(Next::End), Err);

@@ -100,13 +100,20 @@ impl Denoiser {
         g.reshape(&error, &[draws as i64, -1, width as i64])
     }
 
+    /// What tells the input its noise level, with c_in.
+    fn at_input(&self, sigma: f64) -> Modulation {
+        let mut by = self.network.at_input.at(sigma);
+        let input = Scalings::at(sigma, self.sigma_data).input as f32;
+        by.gamma.iter_mut().for_each(|gamma| *gamma *= input);
+        by
+    }
+
     /// The layers for one noise level, with batch norms and what tells them that level worked into weights and biases.
     fn worked_in(&self, sigma: f64) -> Vec<Layer> {
         let mut layers: Vec<Layer> = self.network.layers.iter().map(Layer::folded).collect();
-        let mut at_input = self.network.at_input.at(sigma);
-        let input = Scalings::at(sigma, self.sigma_data).input as f32;
-        at_input.gamma.iter_mut().for_each(|gamma| *gamma *= input);
-        for (at, by) in [(0, at_input), (self.network.decoder(), self.network.at_bottleneck.at(sigma))] {
+        for (at, by) in
+            [(0, self.at_input(sigma)), (self.network.decoder(), self.network.at_bottleneck.at(sigma))]
+        {
             let Layer { outputs, weight, bias, .. } = &mut layers[at];
             for ((weights, gamma), beta) in weight.chunks_exact_mut(*outputs).zip(&by.gamma).zip(&by.beta) {
                 bias.iter_mut().zip(&*weights).for_each(|(bias, weight)| *bias += beta * weight);
@@ -149,11 +156,8 @@ impl Denoiser {
 
     /// (x - D(x; sigma)) / sigma, with D(x; sigma) = c_skip x + c_out F(c_in x; sigma).
     fn direction(&self, g: &mut Graph, layers: &[(Value, Value)], x: &Value, sigma: f64) -> Value {
-        let mut at_input = self.network.at_input.at(sigma);
-        let input = Scalings::at(sigma, self.sigma_data).input as f32;
-        at_input.gamma.iter_mut().for_each(|gamma| *gamma *= input);
         let mut h = g.reshape(x, &[-1, self.vectors.width() as i64]);
-        h = modulated(g, &h, &at_input);
+        h = modulated(g, &h, &self.at_input(sigma));
         for (i, (weight, bias)) in layers.iter().enumerate() {
             if i == self.network.decoder() {
                 h = modulated(g, &h, &self.network.at_bottleneck.at(sigma));

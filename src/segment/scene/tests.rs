@@ -77,6 +77,18 @@ fn a_covered_lens_is_another_view() {
 }
 
 #[test]
+fn a_picture_in_which_nothing_is_to_be_seen_from_the_first_has_no_other_view() {
+    assert_eq!(play(|i| lit(&street(0, i), 0.01, (i * 7 % 5) as f32 + 14.0), 600), []);
+    // Noise alone is alike from one moment to the next no more than two views are.
+    let noise = |i: u32| {
+        let level =
+            |at: u32| at.wrapping_add(i.wrapping_mul(7919)).wrapping_mul(2_654_435_761).rotate_left(11) % 9;
+        (0..WIDTH * HEIGHT).map(|at| 16 + level(at) as u8).collect()
+    };
+    assert_eq!(play(noise, 600), []);
+}
+
+#[test]
 fn dusk_and_a_cloud_change_nothing() {
     // To half the light within four minutes, and back within one.
     let light = |i: u32| match i {

@@ -1,10 +1,10 @@
 //! A frame's lines as the filters take them: of every octave, their edges repeated, sorted by where samples see them.
 
 use super::{LANES, Octave};
-use crate::features::v1::bank::{RADIUS, SPACING};
+use crate::features::v1::bank::{KERNEL, RADIUS, SPACING};
 
 /// Lines that are held at a time: those that a filter sees, and those that come with the next sample.
-const HELD: usize = (2 * RADIUS + 1 + SPACING).next_power_of_two();
+const HELD: usize = (KERNEL + SPACING).next_power_of_two();
 /// Pixels between the edge of the first sample's field, outside of the picture, and that of the picture.
 const BEFORE: usize = RADIUS - SPACING / 2;
 
@@ -55,7 +55,7 @@ impl<'a> Lines<'a> {
 
     /// The lines round line `middle`, which lies below the one asked for before; outside the picture its edge.
     #[inline(always)]
-    pub fn round(&mut self, middle: usize) -> [&[f32]; 2 * RADIUS + 1] {
+    pub fn round(&mut self, middle: usize) -> [&[f32]; KERNEL] {
         let (width, height, line) = (self.octave.width, self.octave.height, self.octave.line());
         while self.count < height.min(middle + RADIUS + 1) {
             let to = &mut self.held[self.count % HELD * line..][..line];

@@ -5,6 +5,7 @@
 //! results are those of the graphs (`graph.rs`, `spatial.rs`, `temporal.rs`) but for rounding; tests compare them.
 
 mod features;
+mod fold;
 mod lines;
 mod spatial;
 mod temporal;
@@ -62,7 +63,7 @@ pub struct Scratch {
 }
 
 impl Vectors {
-    /// `None` for another bank than the shipped one, and on processors without vectors of eight numbers.
+    /// `None` for another bank than the shipped one, and on processors whose vectors are not known (x86 without AVX2).
     pub fn new(params: &V1Params, bank: &Bank) -> Option<Self> {
         let shipped = V1Params::new(params.width, params.height, params.fps, params.whole_frame);
         let arch = Arch::new();
@@ -83,11 +84,16 @@ impl Vectors {
                 octave
             })
             .collect();
-        Some(Self { arch, octaves, spatial: Spatial::new(bank), temporal: Temporal::new(params, bank) })
+        Some(Self {
+            arch,
+            octaves,
+            spatial: Spatial::new(params, bank),
+            temporal: Temporal::new(params, bank),
+        })
     }
 
     /// Numbers that a frame's responses take.
-    pub fn numbers(&self) -> usize {
+    fn numbers(&self) -> usize {
         self.octaves.iter().map(|octave| octave.bands * octave.band()).sum()
     }
 

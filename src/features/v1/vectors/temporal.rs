@@ -1,5 +1,6 @@
 //! The temporal half: from the responses of nine frames to energies, each the mean of a region.
 
+use super::fold::{Folded, Weights, parts, vectors};
 use super::{ENERGIES, MAPS, Octave, Scratch};
 use crate::features::v1::bank::{Bank, Energy, ORIENTATIONS, TAPS, V1Params};
 use pulp::{Simd, WithSimd};
@@ -7,15 +8,12 @@ use pulp::{Simd, WithSimd};
 /// Frames before and after the moment.
 const SIDE: usize = TAPS / 2;
 
-/// A line of each frame.
-type Lines<'a, V> = [&'a [V]; TAPS];
-
 /// Factors of a speed: of its wave, whose sine has the other sign backward, and of its filters' lengths.
 #[derive(Debug, Clone, Copy)]
 struct Speed {
-    /// From the middle on; 1 there.
-    cos: [f32; SIDE],
-    sin: [f32; SIDE],
+    /// 1 in the middle.
+    cos: Weights<SIDE>,
+    sin: Weights<SIDE>,
     even: f32,
     odd: f32,
     constant: f32,
@@ -25,10 +23,9 @@ impl Speed {
     fn new(energy: &Energy) -> Self {
         let (even, odd) = (&energy.even, &energy.odd);
         let middle = even.on_even[SIDE];
-        let after = |wave: &[f64]| std::array::from_fn(|k| (wave[SIDE + 1 + k] / middle) as f32);
         Self {
-            cos: after(&even.on_even),
-            sin: after(&even.on_odd),
+            cos: Weights::of(&even.on_even, 1.0 / middle),
+            sin: Weights::of(&even.on_odd, 1.0 / middle),
             even: middle as f32,
             odd: odd.on_odd[SIDE] as f32,
             constant: even.constant as f32,
@@ -133,17 +130,12 @@ fn pool(sums: &[f32], side: usize, to: &mut [f32]) {
 
 #[inline(always)]
 fn add_up<S: Simd>(simd: S, maps: [&[f32]; TAPS], to: &mut [f32]) {
-    let to = S::as_mut_simd_f32s(to).0;
-    let mut of: [&[S::f32s]; TAPS] = [&[]; TAPS];
-    for (of, map) in of.iter_mut().zip(maps) {
-        *of = &S::as_simd_f32s(map).0[..to.len()];
-    }
-    for (i, to) in to.iter_mut().enumerate() {
-        let mut sum = of[0][i];
-        for map in &of[1..] {
-            sum = simd.add_f32s(sum, map[i]);
+    let [first, others @ ..] = vectors::<S, TAPS>(maps);
+    for (i, to) in S::as_mut_simd_f32s(to).0.iter_mut().enumerate() {
+        *to = first[i];
+        for map in others {
+            *to = simd.add_f32s(*to, map[i]);
         }
-        *to = sum;
     }
 }
 
@@ -157,74 +149,39 @@ fn energies<S: Simd>(
     speeds: &[Speed; 3],
     sums: &mut [f32],
 ) {
-    let constants = S::as_simd_f32s(constants).0;
-    let count = constants.len();
-    let (mut evens, mut odds): (Lines<'_, S::f32s>, Lines<'_, S::f32s>) = ([&[]; TAPS], [&[]; TAPS]);
-    for k in 0..TAPS {
-        evens[k] = &S::as_simd_f32s(even[k]).0[..count];
-        odds[k] = &S::as_simd_f32s(odd[k]).0[..count];
-    }
-    let mut parts = S::as_mut_simd_f32s(sums).0.chunks_exact_mut(count);
-    let mut to: [&mut [S::f32s]; ENERGIES] = Default::default();
-    for to in &mut to {
-        *to = parts.next().expect("a line for each energy");
-    }
-    let [still, slow_forward, slow_backward, fast_forward, fast_backward] = to;
-    let [s0, s1, s2] = speeds;
-    for i in 0..count {
-        let (e, o) = (Folded::<S>::new(simd, &evens, i), Folded::<S>::new(simd, &odds, i));
-        let k = constants[i];
-        still[i] = simd.add_f32s(still[i], length(simd, s0, e.cos(simd, s0), o.cos(simd, s0), k));
-        let (ec, es, oc, os) = (e.cos(simd, s1), e.sin(simd, s1), o.cos(simd, s1), o.sin(simd, s1));
-        let forward = length(simd, s1, simd.add_f32s(ec, os), simd.sub_f32s(oc, es), k);
-        let backward = length(simd, s1, simd.sub_f32s(ec, os), simd.add_f32s(oc, es), k);
+    let (even, odd) = (vectors::<S, TAPS>(even), vectors::<S, TAPS>(odd));
+    let [constants] = vectors::<S, 1>([constants]);
+    let [still, slow_forward, slow_backward, fast_forward, fast_backward] = parts::<S, ENERGIES>(sums);
+    let [standing, slow, fast] = speeds;
+    for (i, constant) in constants.iter().enumerate() {
+        let even = Folded::new(simd, &even.map(|line| line[i]));
+        let odd = Folded::new(simd, &odd.map(|line| line[i]));
+        let (e, o) = (even.even(simd, &standing.cos), odd.even(simd, &standing.cos));
+        still[i] = simd.add_f32s(still[i], length(simd, standing, e, o, *constant));
+        let [forward, backward] = both_ways(simd, slow, &even, &odd, *constant);
         slow_forward[i] = simd.add_f32s(slow_forward[i], forward);
         slow_backward[i] = simd.add_f32s(slow_backward[i], backward);
-        let (ec, es, oc, os) = (e.cos(simd, s2), e.sin(simd, s2), o.cos(simd, s2), o.sin(simd, s2));
-        let forward = length(simd, s2, simd.add_f32s(ec, os), simd.sub_f32s(oc, es), k);
-        let backward = length(simd, s2, simd.sub_f32s(ec, os), simd.add_f32s(oc, es), k);
+        let [forward, backward] = both_ways(simd, fast, &even, &odd, *constant);
         fast_forward[i] = simd.add_f32s(fast_forward[i], forward);
         fast_backward[i] = simd.add_f32s(fast_backward[i], backward);
     }
 }
 
-/// Responses of nine frames, folded at the moment.
-struct Folded<S: Simd> {
-    middle: S::f32s,
-    sums: [S::f32s; SIDE],
-    differences: [S::f32s; SIDE],
-}
-
-impl<S: Simd> Folded<S> {
-    #[inline(always)]
-    fn new(simd: S, frames: &Lines<'_, S::f32s>, at: usize) -> Self {
-        let middle = frames[SIDE][at];
-        let (mut sums, mut differences) = ([middle; SIDE], [middle; SIDE]);
-        for k in 0..SIDE {
-            let (before, after) = (frames[SIDE - 1 - k][at], frames[SIDE + 1 + k][at]);
-            sums[k] = simd.add_f32s(after, before);
-            differences[k] = simd.sub_f32s(after, before);
-        }
-        Self { middle, sums, differences }
-    }
-
-    #[inline(always)]
-    fn cos(&self, simd: S, speed: &Speed) -> S::f32s {
-        let mut sum = self.middle;
-        for k in 0..SIDE {
-            sum = simd.mul_add_e_f32s(simd.splat_f32s(speed.cos[k]), self.sums[k], sum);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn sin(&self, simd: S, speed: &Speed) -> S::f32s {
-        let mut sum = simd.mul_f32s(simd.splat_f32s(speed.sin[0]), self.differences[0]);
-        for k in 1..SIDE {
-            sum = simd.mul_add_e_f32s(simd.splat_f32s(speed.sin[k]), self.differences[k], sum);
-        }
-        sum
-    }
+/// The energies of one speed, forward and backward.
+#[inline(always)]
+fn both_ways<S: Simd>(
+    simd: S,
+    speed: &Speed,
+    even: &Folded<S, SIDE>,
+    odd: &Folded<S, SIDE>,
+    constant: S::f32s,
+) -> [S::f32s; 2] {
+    let (ec, es) = (even.even(simd, &speed.cos), even.odd(simd, &speed.sin));
+    let (oc, os) = (odd.even(simd, &speed.cos), odd.odd(simd, &speed.sin));
+    [
+        length(simd, speed, simd.add_f32s(ec, os), simd.sub_f32s(oc, es), constant),
+        length(simd, speed, simd.sub_f32s(ec, os), simd.add_f32s(oc, es), constant),
+    ]
 }
 
 /// The length of a quadrature pair's answer: the complex cell's energy.
