@@ -16,7 +16,9 @@ pub(super) struct Bell {
 impl Bell {
     /// Something has been put into the lane, or never will be.
     pub(super) fn ring(&self) {
-        if let Some(reader) = &*self.reader.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Not with the lock held: who is woken may run at once, in this thread's place, and want it.
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(reader) = reader {
             reader.unpark();
         }
     }

@@ -1,9 +1,9 @@
 //! A scorer from a model file, run by ONNX Runtime.
 
 use super::{Score, Scorer, Seen};
-
 use crate::features::Features;
 use crate::infer::{InferError, Manifest, ScorerSpec, Session, StateSpec, TensorIn, TensorOut};
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,15 +18,13 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 pub struct OnnxScorer {
     session: Session,
     spec: ScorerSpec,
-    /// The batch's features, one after the other.
-    input: Vec<f32>,
     /// The batch's state, tensor by tensor.
     state: Vec<Vec<f32>>,
 }
 
 impl OnnxScorer {
-    /// Loads a scorer file, whose runs are stopped after [`DEADLINE`]; `extractor` describes where the features will come from. Refuses a scorer that
-    /// was learned from another extractor, grid or number of dimensions.
+    /// Loads a scorer file, whose runs are stopped after [`DEADLINE`]; `extractor` describes where the features will
+    /// come from. Refuses a scorer that was learned from another extractor, grid or number of dimensions.
     pub fn load(path: &Path, extractor: &Manifest) -> Result<Self, InferError> {
         let session = Session::load(path)?.within(DEADLINE);
         session.manifest().check_learned_from(session.model(), extractor)?;
@@ -37,7 +35,7 @@ impl OnnxScorer {
     pub fn new(session: Session) -> Result<Self, InferError> {
         let spec = session.manifest().scorer(session.model())?.clone();
         let state = vec![Vec::new(); spec.state.len()];
-        Ok(Self { session, spec, input: Vec::new(), state })
+        Ok(Self { session, spec, state })
     }
 
     /// Scores two segments of features that mean nothing: whether it runs, and gives what its manifest says.
@@ -62,7 +60,6 @@ impl OnnxScorer {
 
     fn score_batch(&mut self, batch: &mut [Seen<'_>]) -> Result<Vec<Score>, InferError> {
         let (regions, dims) = (self.spec.grid.regions(), self.spec.dims);
-        self.input.clear();
         self.state.iter_mut().for_each(Vec::clear);
         for Seen { features: f, memory } in &*batch {
             if f.regions != regions || f.dims != dims || f.values.len() != regions * dims {
@@ -73,7 +70,6 @@ impl OnnxScorer {
                     f.values.len()
                 )));
             }
-            self.input.extend_from_slice(&f.values);
             let sizes = self.spec.state.iter().map(StateSpec::size);
             if !memory.state.iter().map(Vec::len).eq(sizes) {
                 return Err(self.problem("what is remembered of the stream is another model's".into()));
@@ -85,7 +81,12 @@ impl OnnxScorer {
             .chain(self.spec.state.iter().map(|s| s.shape.as_slice()))
             .map(|shape| [&[n], shape].concat())
             .collect();
-        let data = std::iter::once(&self.input).chain(&self.state);
+        // Nearly always it is one, which needs no copy.
+        let features: Cow<[f32]> = match &*batch {
+            [one] => Cow::Borrowed(&one.features.values),
+            many => many.iter().flat_map(|one| &one.features.values).copied().collect(),
+        };
+        let data = std::iter::once(&*features).chain(self.state.iter().map(Vec::as_slice));
         let inputs: Vec<TensorIn> =
             shapes.iter().zip(data).map(|(dims, data)| TensorIn::F32 { dims, data }).collect();
         let outputs = self.session.run_remembering(&inputs)?;

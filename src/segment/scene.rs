@@ -59,6 +59,8 @@ pub struct SceneWatch {
     /// Means of luma of each cell, 0 to 255: what is usual, what has been there lately.
     reference: Vec<f32>,
     recent: Vec<f32>,
+    /// Structure of the reference.
+    usual_structure: Vec<f32>,
     /// What each cell usually differs by.
     noise: Vec<f32>,
     /// Usual correlation of the structure with the reference's.
@@ -90,6 +92,7 @@ impl SceneWatch {
             rows,
             reference: vec![],
             recent: vec![],
+            usual_structure: vec![],
             noise: vec![LEVELS / USUAL; columns * rows],
             usual: 1.0,
             newest: None,
@@ -107,7 +110,9 @@ impl SceneWatch {
     /// Takes the next picture (`FrameSpec::frame_bytes` bytes), shown at `now`, a clock that never goes back.
     pub fn see(&mut self, pixels: &[u8], now: Duration) -> Option<SceneChange> {
         let means = self.means(pixels);
+        let structure = self.structure(&means);
         let Some(newest) = self.newest.replace(now) else {
+            self.usual_structure = structure;
             (self.reference, self.recent) = (means.clone(), means);
             return None;
         };
@@ -115,26 +120,26 @@ impl SceneWatch {
         let moved = share(&means, &self.recent, |_| STILL_LEVELS);
         follow(&mut self.recent, &means, passed / RECENT);
         let change = match self.changing.take() {
-            Some(changing) => self.go_on(changing, &means, moved, now),
-            None => self.calm(&means, passed, now),
+            Some(changing) => self.go_on(changing, &means, &structure, moved, now),
+            None => self.calm(&means, &structure, passed, now),
         };
-        change.or_else(|| self.look_back(&means, now))
+        change.or_else(|| self.look_back(&structure, now))
     }
 
     /// Nothing special, until now.
-    fn calm(&mut self, means: &[f32], passed: f32, now: Duration) -> Option<SceneChange> {
+    fn calm(&mut self, means: &[f32], structure: &[f32], passed: f32, now: Duration) -> Option<SceneChange> {
         let (reference, noise) = (&self.reference, &self.noise);
         let differs = share(means, reference, |i| LEVELS + SHARE * reference[i] + USUAL * noise[i]);
-        let (structure, before) = (self.structure(means), self.structure(reference));
-        let alike = correlation(&structure, &before);
-        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && are_seen(&structure, &before) {
+        let before = &self.usual_structure;
+        let alike = correlation(structure, before);
+        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && are_seen(structure, before) {
             self.other_since.get_or_insert(now);
         } else {
             self.other_since = None;
         }
         let gone = self.other_since.is_some_and(|since| now.saturating_sub(since) >= GONE_FOR);
         if differs >= WHOLE || gone {
-            self.changing = Some(Changing { since: now, still_since: None, structure: before });
+            self.changing = Some(Changing { since: now, still_since: None, structure: before.clone() });
             self.other_since = None;
             return Some(SceneChange::Began);
         }
@@ -148,6 +153,8 @@ impl SceneWatch {
         if self.other_since.is_none() {
             self.usual += (alike - self.usual) * pace.min(1.0);
             follow(&mut self.reference, means, pace);
+            // The structure of what follows is what follows the structure.
+            follow(&mut self.usual_structure, structure, pace);
         }
         None
     }
@@ -156,6 +163,7 @@ impl SceneWatch {
         &mut self,
         mut changing: Changing,
         means: &[f32],
+        structure: &[f32],
         moved: f32,
         now: Duration,
     ) -> Option<SceneChange> {
@@ -169,11 +177,10 @@ impl SceneWatch {
             self.changing = Some(changing);
             return None;
         }
-        let structure = self.structure(means);
-        let alike = correlation(&structure, &changing.structure);
-        self.reference = means.to_vec();
+        let alike = correlation(structure, &changing.structure);
+        (self.reference, self.usual_structure) = (means.to_vec(), structure.to_vec());
         self.noise.fill(LEVELS / USUAL);
-        let same = alike >= OTHER * self.usual || !are_seen(&structure, &changing.structure);
+        let same = alike >= OTHER * self.usual || !are_seen(structure, &changing.structure);
         if self.usual < LEAST_STRUCTURE || same {
             return Some(SceneChange::Light);
         }
@@ -184,10 +191,9 @@ impl SceneWatch {
     }
 
     /// Whether the view of before is there again.
-    fn look_back(&mut self, means: &[f32], now: Duration) -> Option<SceneChange> {
-        let structure = self.structure(means);
+    fn look_back(&mut self, structure: &[f32], now: Duration) -> Option<SceneChange> {
         let (before, since) = self.before.as_mut()?;
-        if correlation(&structure, before) < SAME {
+        if correlation(structure, before) < SAME {
             *since = None;
             return None;
         }

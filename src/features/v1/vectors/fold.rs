@@ -59,17 +59,29 @@ impl<S: Simd, const SIDE: usize> Folded<S, SIDE> {
     }
 }
 
-/// Lines of equal length as vectors.
+/// The first `count` vectors of each line.
 #[inline(always)]
-pub fn vectors<S: Simd, const LINES: usize>(lines: [&[f32]; LINES]) -> [&[S::f32s]; LINES] {
-    let count = lines[0].len() / S::F32_LANES;
-    lines.map(|line| &S::as_simd_f32s(line).0[..count])
+pub fn vectors<S: Simd, const LINES: usize>(lines: [&[f32]; LINES], count: usize) -> [&[S::f32s]; LINES] {
+    let mut vectors: [&[S::f32s]; LINES] = [&[]; LINES];
+    for (vectors, line) in vectors.iter_mut().zip(lines) {
+        *vectors = &S::as_simd_f32s(line).0[..count];
+    }
+    vectors
 }
 
-/// So many lines that lie one after the other, as vectors.
+/// Lines of `count` vectors that lie one after the other.
 #[inline(always)]
-pub fn parts<S: Simd, const LINES: usize>(lines: &mut [f32]) -> [&mut [S::f32s]; LINES] {
-    let lines = S::as_mut_simd_f32s(lines).0;
-    let mut parts = lines.chunks_exact_mut(lines.len() / LINES);
-    std::array::from_fn(|_| parts.next().expect("as many as it was divided by"))
+pub fn parts<S: Simd, const LINES: usize>(lines: &mut [f32], count: usize) -> [&mut [S::f32s]; LINES] {
+    let mut parts = S::as_mut_simd_f32s(lines).0.chunks_exact_mut(count);
+    std::array::from_fn(|_| &mut parts.next().expect("as many lines as there are")[..count])
+}
+
+/// Vector `at` of each line. No closure touches a vector: where one is not inlined, it has not the instructions.
+#[inline(always)]
+pub fn across<V: Copy, const LINES: usize>(lines: &[&[V]; LINES], at: usize) -> [V; LINES] {
+    let mut seen = [lines[0][at]; LINES];
+    for k in 1..LINES {
+        seen[k] = lines[k][at];
+    }
+    seen
 }

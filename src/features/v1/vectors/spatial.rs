@@ -1,6 +1,6 @@
 //! The spatial half: each line of samples is filtered down, then across, with the profiles that angles share.
 
-use super::fold::{Folded, parts, vectors};
+use super::fold::{self, Folded, parts, vectors};
 use super::lines::{Lines, shrink};
 use super::{MAPS, Octave, Scratch};
 use crate::features::v1::bank::{Bank, KERNEL, RADIUS, SPACING, V1Params, Wave};
@@ -87,10 +87,11 @@ impl WithSimd for Run<'_> {
 /// Each profile of y, on all numbers of the lines.
 #[inline(always)]
 fn down<S: Simd>(simd: S, lines: [&[f32]; KERNEL], profiles: &[Weights; PROFILES], to: &mut [f32]) {
-    let lines = vectors::<S, KERNEL>(lines);
-    let [plain, diagonal, diagonal_odd, upright, upright_odd, constant] = parts::<S, PROFILES>(to);
-    for i in 0..lines[0].len() {
-        let seen = Folded::new(simd, &lines.map(|line| line[i]));
+    let count = lines[0].len() / S::F32_LANES;
+    let lines = vectors::<S, KERNEL>(lines, count);
+    let [plain, diagonal, diagonal_odd, upright, upright_odd, constant] = parts::<S, PROFILES>(to, count);
+    for i in 0..count {
+        let seen = Folded::new(simd, &fold::across(&lines, i));
         plain[i] = seen.even(simd, &profiles[PLAIN]);
         diagonal[i] = seen.even(simd, &profiles[DIAGONAL]);
         diagonal_odd[i] = seen.odd(simd, &profiles[DIAGONAL_ODD]);

@@ -1,6 +1,6 @@
 //! The temporal half: from the responses of nine frames to energies, each the mean of a region.
 
-use super::fold::{Folded, Weights, parts, vectors};
+use super::fold::{Folded, Weights, across, parts, vectors};
 use super::{ENERGIES, MAPS, Octave, Scratch};
 use crate::features::v1::bank::{Bank, Energy, ORIENTATIONS, TAPS, V1Params};
 use pulp::{Simd, WithSimd};
@@ -130,12 +130,14 @@ fn pool(sums: &[f32], side: usize, to: &mut [f32]) {
 
 #[inline(always)]
 fn add_up<S: Simd>(simd: S, maps: [&[f32]; TAPS], to: &mut [f32]) {
-    let [first, others @ ..] = vectors::<S, TAPS>(maps);
-    for (i, to) in S::as_mut_simd_f32s(to).0.iter_mut().enumerate() {
-        *to = first[i];
-        for map in others {
-            *to = simd.add_f32s(*to, map[i]);
+    let to = S::as_mut_simd_f32s(to).0;
+    let maps = vectors::<S, TAPS>(maps, to.len());
+    for (i, to) in to.iter_mut().enumerate() {
+        let [mut sum, others @ ..] = across(&maps, i);
+        for other in others {
+            sum = simd.add_f32s(sum, other);
         }
+        *to = sum;
     }
 }
 
@@ -149,19 +151,20 @@ fn energies<S: Simd>(
     speeds: &[Speed; 3],
     sums: &mut [f32],
 ) {
-    let (even, odd) = (vectors::<S, TAPS>(even), vectors::<S, TAPS>(odd));
-    let [constants] = vectors::<S, 1>([constants]);
-    let [still, slow_forward, slow_backward, fast_forward, fast_backward] = parts::<S, ENERGIES>(sums);
+    let constants = S::as_simd_f32s(constants).0;
+    let count = constants.len();
+    let (even, odd) = (vectors::<S, TAPS>(even, count), vectors::<S, TAPS>(odd, count));
+    let [still, slow_forward, slow_backward, fast_forward, fast_backward] = parts::<S, ENERGIES>(sums, count);
     let [standing, slow, fast] = speeds;
-    for (i, constant) in constants.iter().enumerate() {
-        let even = Folded::new(simd, &even.map(|line| line[i]));
-        let odd = Folded::new(simd, &odd.map(|line| line[i]));
+    for i in 0..count {
+        let (even, odd) = (across(&even, i), across(&odd, i));
+        let (even, odd, constant) = (Folded::new(simd, &even), Folded::new(simd, &odd), constants[i]);
         let (e, o) = (even.even(simd, &standing.cos), odd.even(simd, &standing.cos));
-        still[i] = simd.add_f32s(still[i], length(simd, standing, e, o, *constant));
-        let [forward, backward] = both_ways(simd, slow, &even, &odd, *constant);
+        still[i] = simd.add_f32s(still[i], length(simd, standing, e, o, constant));
+        let [forward, backward] = both_ways(simd, slow, &even, &odd, constant);
         slow_forward[i] = simd.add_f32s(slow_forward[i], forward);
         slow_backward[i] = simd.add_f32s(slow_backward[i], backward);
-        let [forward, backward] = both_ways(simd, fast, &even, &odd, *constant);
+        let [forward, backward] = both_ways(simd, fast, &even, &odd, constant);
         fast_forward[i] = simd.add_f32s(fast_forward[i], forward);
         fast_backward[i] = simd.add_f32s(fast_backward[i], backward);
     }
