@@ -26,7 +26,8 @@ const WHOLE: f32 = 0.6;
 const SAME: f32 = 0.6;
 const OTHER: f32 = 0.5;
 const LEAST_STRUCTURE: f32 = 0.5;
-/// Root of the mean square, levels, below which a structure is the sensor's noise, and like no other one.
+/// Root of the mean square, levels, below which a structure is the sensor's noise, which nothing is compared with: what
+/// appears where nothing was to be seen is an event.
 const FAINT: f32 = 1.0;
 /// Another structure counts when it has been there for so long: what passes close before the lens hides it shortly.
 const GONE_FOR: Duration = Duration::from_secs(2);
@@ -132,7 +133,7 @@ impl SceneWatch {
         let differs = share(means, reference, |i| LEVELS + SHARE * reference[i] + USUAL * noise[i]);
         let before = &self.usual_structure;
         let alike = correlation(structure, before);
-        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && are_seen(structure, before) {
+        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && is_seen(before) {
             self.other_since.get_or_insert(now);
         } else {
             self.other_since = None;
@@ -180,7 +181,7 @@ impl SceneWatch {
         let alike = correlation(structure, &changing.structure);
         (self.reference, self.usual_structure) = (means.to_vec(), structure.to_vec());
         self.noise.fill(LEVELS / USUAL);
-        let same = alike >= OTHER * self.usual || !are_seen(structure, &changing.structure);
+        let same = alike >= OTHER * self.usual || !is_seen(&changing.structure);
         if self.usual < LEAST_STRUCTURE || same {
             return Some(SceneChange::Light);
         }
@@ -252,10 +253,10 @@ fn share(a: &[f32], b: &[f32], limit: impl Fn(usize) -> f32) -> f32 {
     differ as f32 / a.len() as f32
 }
 
-/// One of two structures is more than noise.
-fn are_seen(a: &[f32], b: &[f32]) -> bool {
-    let strength = |of: &[f32]| (of.iter().map(|v| v * v).sum::<f32>() / of.len() as f32).sqrt();
-    strength(a).max(strength(b)) >= FAINT
+/// A structure is more than noise.
+fn is_seen(structure: &[f32]) -> bool {
+    let power = structure.iter().map(|v| v * v).sum::<f32>() / structure.len() as f32;
+    power.sqrt() >= FAINT
 }
 
 /// Pearson's r of two structures, whose means are nought; 0 where there is none.

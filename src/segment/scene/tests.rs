@@ -86,6 +86,12 @@ fn a_picture_in_which_nothing_is_to_be_seen_from_the_first_has_no_other_view() {
         (0..WIDTH * HEIGHT).map(|at| 16 + level(at) as u8).collect()
     };
     assert_eq!(play(noise, 600), []);
+    // Who walks through the dark for a while is no other view either.
+    let dark = |i: u32| {
+        let picture = vec![16; (WIDTH * HEIGHT) as usize];
+        if (100..140).contains(&i) { with_box(picture, i - 50, 12, 40, 12) } else { picture }
+    };
+    assert_eq!(play(dark, 600), []);
 }
 
 #[test]
