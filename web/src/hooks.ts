@@ -1,5 +1,5 @@
 // Small hooks: the passing of time, keys, sizes, and asking for something.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Failure } from "./api";
 
 /** Re-renders every `every` milliseconds while the page is visible; gives performance time. */
@@ -18,7 +18,8 @@ export type Keys = Record<string, (event: KeyboardEvent) => void>;
 export function useKeys(keys: Keys): void {
   const latest = useRef(keys);
   latest.current = keys;
-  useEffect(() => {
+  // As soon as the view is there: what waits for the next frame loses the keys of who is quick.
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
       const target = event.target as HTMLElement | null;
