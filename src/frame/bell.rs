@@ -7,6 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+/// How often who waits looks whether there is news that is no frame, or the stream is being closed. Longer than a frame
+/// takes to follow another, so that nobody looks while they come.
+pub(super) const LOOK: Duration = Duration::from_millis(150);
+
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     /// Who waits, or waited last.

@@ -133,7 +133,7 @@ impl SceneWatch {
         let differs = share(means, reference, |i| LEVELS + SHARE * reference[i] + USUAL * noise[i]);
         let before = &self.usual_structure;
         let alike = correlation(structure, before);
-        if self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && is_seen(before) {
+        if self.is_other(alike, before) {
             self.other_since.get_or_insert(now);
         } else {
             self.other_since = None;
@@ -160,6 +160,11 @@ impl SceneWatch {
         None
     }
 
+    /// Whether what correlates so little with the structure of before is another one.
+    fn is_other(&self, alike: f32, before: &[f32]) -> bool {
+        self.usual >= LEAST_STRUCTURE && alike < OTHER * self.usual && is_seen(before)
+    }
+
     fn go_on(
         &mut self,
         mut changing: Changing,
@@ -181,8 +186,7 @@ impl SceneWatch {
         let alike = correlation(structure, &changing.structure);
         (self.reference, self.usual_structure) = (means.to_vec(), structure.to_vec());
         self.noise.fill(LEVELS / USUAL);
-        let same = alike >= OTHER * self.usual || !is_seen(&changing.structure);
-        if self.usual < LEAST_STRUCTURE || same {
+        if !self.is_other(alike, &changing.structure) {
             return Some(SceneChange::Light);
         }
         // Of several changes one after the other, the first view is the one to come back to.

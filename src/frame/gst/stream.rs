@@ -8,7 +8,7 @@ use super::taker::{Arrival, Taker, lane};
 use super::{Counters, compressed, damage, error, keyframes, order, tls};
 use crate::base::Clock;
 use crate::config;
-use crate::frame::bell::Bell;
+use crate::frame::bell::{Bell, LOOK};
 use crate::frame::thin::Thinner;
 use crate::frame::{
     Effort, Frame, FrameSpec, Next, PacketKeep, PacketRing, PictureTap, PixelFormat, SourceError,
@@ -22,9 +22,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often a wait looks whether GStreamer has something to say, or the stream is being closed.
-/// Longer than a frame takes to follow another, so that nobody looks while they come.
-pub(super) const LOOK: Duration = Duration::from_millis(150);
 /// Disconnecting may take this long; then the connection is left to die by itself.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Where it takes this long, it is helped.

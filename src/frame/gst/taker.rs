@@ -1,8 +1,9 @@
 //! Analysed frames out of the appsink, from GStreamer's thread into a bounded lane.
 
 use super::Counters;
-use super::stream::{LOOK, Shared};
+use super::stream::Shared;
 use crate::base::Clock;
+use crate::frame::bell::LOOK;
 use crate::frame::{PixelFormat, Stamp};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use gstreamer as gst;

@@ -3,7 +3,7 @@
 use super::Counters;
 use super::wire::{Ask, Say, State, read, write};
 use crate::base::{Clock, Timestamp};
-use crate::frame::bell::Bell;
+use crate::frame::bell::{Bell, LOOK};
 use crate::frame::{
     Effort, Format, Frame, FrameSpec, Next, PacketKeep, PacketRing, Picture, PictureTap, SourceError,
     SourceErrorKind, Stamp, Stream, StreamInfo,
@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 
 /// Frames of each view that may wait here; when there are more the oldest goes, which is counted and breaks the run.
 const LANE: usize = 8;
-/// How often a wait looks whether the process has something to say that is no frame.
-const LOOK: Duration = Duration::from_millis(150);
 /// A process that says nothing for so long has hung, and is not asked to say goodbye.
 const SILENT: Duration = Duration::from_secs(1);
 /// It has so long to say goodbye to the camera, before it is killed.

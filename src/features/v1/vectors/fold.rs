@@ -78,7 +78,7 @@ pub fn parts<S: Simd, const LINES: usize>(lines: &mut [f32], count: usize) -> [&
 
 /// Vector `at` of each line. No closure touches a vector: where one is not inlined, it has not the instructions.
 #[inline(always)]
-pub fn across<V: Copy, const LINES: usize>(lines: &[&[V]; LINES], at: usize) -> [V; LINES] {
+pub fn column<V: Copy, const LINES: usize>(lines: &[&[V]; LINES], at: usize) -> [V; LINES] {
     let mut seen = [lines[0][at]; LINES];
     for k in 1..LINES {
         seen[k] = lines[k][at];

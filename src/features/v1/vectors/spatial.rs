@@ -1,6 +1,6 @@
 //! The spatial half: each line of samples is filtered down, then across, with the profiles that angles share.
 
-use super::fold::{self, Folded, parts, vectors};
+use super::fold::{Folded, column, parts, vectors};
 use super::lines::{Lines, shrink};
 use super::{MAPS, Octave, Scratch};
 use crate::features::v1::bank::{Bank, KERNEL, RADIUS, SPACING, V1Params, Wave};
@@ -91,7 +91,7 @@ fn down<S: Simd>(simd: S, lines: [&[f32]; KERNEL], profiles: &[Weights; PROFILES
     let lines = vectors::<S, KERNEL>(lines, count);
     let [plain, diagonal, diagonal_odd, upright, upright_odd, constant] = parts::<S, PROFILES>(to, count);
     for i in 0..count {
-        let seen = Folded::new(simd, &fold::across(&lines, i));
+        let seen = Folded::new(simd, &column(&lines, i));
         plain[i] = seen.even(simd, &profiles[PLAIN]);
         diagonal[i] = seen.even(simd, &profiles[DIAGONAL]);
         diagonal_odd[i] = seen.odd(simd, &profiles[DIAGONAL_ODD]);

@@ -1,6 +1,6 @@
 //! The temporal half: from the responses of nine frames to energies, each the mean of a region.
 
-use super::fold::{Folded, Weights, across, parts, vectors};
+use super::fold::{Folded, Weights, column, parts, vectors};
 use super::{ENERGIES, MAPS, Octave, Scratch};
 use crate::features::v1::bank::{Bank, Energy, ORIENTATIONS, TAPS, V1Params};
 use pulp::{Simd, WithSimd};
@@ -133,7 +133,7 @@ fn add_up<S: Simd>(simd: S, maps: [&[f32]; TAPS], to: &mut [f32]) {
     let to = S::as_mut_simd_f32s(to).0;
     let maps = vectors::<S, TAPS>(maps, to.len());
     for (i, to) in to.iter_mut().enumerate() {
-        let [mut sum, others @ ..] = across(&maps, i);
+        let [mut sum, others @ ..] = column(&maps, i);
         for other in others {
             sum = simd.add_f32s(sum, other);
         }
@@ -157,7 +157,7 @@ fn energies<S: Simd>(
     let [still, slow_forward, slow_backward, fast_forward, fast_backward] = parts::<S, ENERGIES>(sums, count);
     let [standing, slow, fast] = speeds;
     for i in 0..count {
-        let (even, odd) = (across(&even, i), across(&odd, i));
+        let (even, odd) = (column(&even, i), column(&odd, i));
         let (even, odd, constant) = (Folded::new(simd, &even), Folded::new(simd, &odd), constants[i]);
         let (e, o) = (even.even(simd, &standing.cos), odd.even(simd, &standing.cos));
         still[i] = simd.add_f32s(still[i], length(simd, standing, e, o, constant));
