@@ -2,9 +2,18 @@
 
 use super::InferError;
 use crate::config::Provider;
-use ort::ep::{CUDA, ExecutionProvider, OpenVINO, TensorRT};
+use ort::ep::{CPU, CUDA, ExecutionProvider, OpenVINO, TensorRT};
 use ort::session::builder::SessionBuilder;
 use std::path::Path;
+
+/// What becomes of the memory that a run's tensors took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The session keeps it for the next run: large tensors, in a session for each worker.
+    Kept,
+    /// It is given back: small tensors, in a session for each camera.
+    GivenBack,
+}
 
 /// Whether the loaded library was built with `provider`.
 fn is_built_in(provider: Provider) -> bool {
@@ -62,12 +71,21 @@ pub fn refused(model: &str, provider: Provider, error: &str) -> InferError {
 }
 
 /// Puts a session onto `provider` alone. ONNX Runtime would give operators that a provider lacks to the CPU, and say
-/// nothing: that is switched off, so that such a model is refused. TensorRT may leave operators to CUDA.
-pub fn put_on(builder: SessionBuilder, provider: Provider) -> ort::Result<SessionBuilder> {
+/// nothing: that is switched off, so that such a model is refused. TensorRT may leave operators to CUDA. `room` is the
+/// CPU's.
+pub fn put_on(builder: SessionBuilder, provider: Provider, room: Room) -> ort::Result<SessionBuilder> {
     // Reduced precision would make other features than those that scorers were learned from.
     let cuda = || CUDA::default().with_tf32(false).build().error_on_failure();
     let providers = match provider {
-        Provider::Cpu => return Ok(builder),
+        Provider::Cpu => {
+            return match room {
+                Room::Kept => Ok(builder),
+                Room::GivenBack => {
+                    let cpu = CPU::default().with_arena_allocator(false).build();
+                    Ok(builder.with_memory_pattern(false)?.with_execution_providers([cpu])?)
+                }
+            };
+        }
         Provider::OpenVino => {
             // One thread, as on the CPU: there is a worker for every core.
             let openvino =

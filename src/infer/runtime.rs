@@ -2,6 +2,7 @@
 
 use super::InferError;
 use super::breaker::Breaker;
+use super::provider::Room;
 use super::{provider, watchdog};
 use crate::config::Provider;
 use ort::environment::Environment;
@@ -132,7 +133,7 @@ impl Runner {
 
     /// Loads a graph as [`Runner::own`] does, to be run by `provider`.
     pub fn own_on(provider: Provider, model: &str, bytes: &[u8]) -> Result<Self, InferError> {
-        Self::load(provider, model, bytes, |error| {
+        Self::load(provider, Room::Kept, model, bytes, |error| {
             InferError::new(model, error, "this is a fault of the program")
         })
     }
@@ -140,6 +141,7 @@ impl Runner {
     /// Loads any graph; `refuse` makes the error of ONNX Runtime's words.
     pub(super) fn load(
         provider: Provider,
+        room: Room,
         model: &str,
         bytes: &[u8],
         refuse: impl Fn(String) -> InferError,
@@ -147,7 +149,7 @@ impl Runner {
         let Loaded { environment, library } = loaded(model)?;
         provider::require(provider, &library)?;
         let inner = options(&environment)
-            .and_then(|builder| provider::put_on(builder, provider))
+            .and_then(|builder| provider::put_on(builder, provider, room))
             .and_then(|mut builder| builder.commit_from_memory(bytes))
             .map_err(|e| match provider {
                 Provider::Cpu => refuse(e.to_string()),

@@ -2,6 +2,7 @@
 
 use super::InferError;
 use super::manifest::{MANIFEST_KEY, Manifest, ModelSpec, StateSpec};
+use super::provider::Room;
 use super::runtime::{Runner, TensorIn, TensorOut};
 use crate::config::Provider;
 use ort::value::{Outlet, TensorElementType, ValueType};
@@ -23,17 +24,22 @@ impl Session {
         Self::from_bytes(&path.display().to_string(), &read_model(path)?)
     }
 
-    /// Loads a model file's bytes; `model` names it in messages.
+    /// Loads a model file's bytes; `model` names it in messages. Between runs it takes no more memory than the model:
+    /// every camera has a scorer.
     pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self, InferError> {
-        Self::on(Provider::Cpu, model, bytes)
+        Self::made(Provider::Cpu, Room::GivenBack, model, bytes)
     }
 
-    /// Loads a model file's bytes, to be run by `provider`.
+    /// Loads a model file's bytes, to be run by `provider`, again and again: what a run takes is kept for the next one.
     pub fn on(provider: Provider, model: &str, bytes: &[u8]) -> Result<Self, InferError> {
+        Self::made(provider, Room::Kept, model, bytes)
+    }
+
+    fn made(provider: Provider, room: Room, model: &str, bytes: &[u8]) -> Result<Self, InferError> {
         if bytes.is_empty() {
             return Err(InferError::new(model, "the file is empty", "copy the model file again"));
         }
-        let runner = Runner::load(provider, model, bytes, |error| not_a_model(model, bytes, &error))?;
+        let runner = Runner::load(provider, room, model, bytes, |error| not_a_model(model, bytes, &error))?;
         let json = runner.inner.metadata().ok().and_then(|m| m.custom(MANIFEST_KEY)).ok_or_else(|| {
             InferError::new(
                 model,
