@@ -7,7 +7,7 @@ use crate::telemetry::Stage;
 use std::time::{Duration, Instant};
 
 /// Pixels across an event's picture.
-const SNAPSHOT_WIDTH: u32 = 1280;
+const SNAPSHOT_WIDTH: u32 = crate::frame::HELD_WIDTH;
 
 /// A picture still to be drawn for an event.
 pub struct Drawing {

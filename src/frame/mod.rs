@@ -110,12 +110,17 @@ pub struct Picture {
     pub wall: Timestamp,
 }
 
+/// Earlier pictures than the newest are held at no more than this width, in square pixels.
+pub const HELD_WIDTH: u32 = 1280;
+
 /// The newest pictures of a stream, converted only when somebody asks.
 pub trait PictureTap: Send + Sync {
-    /// The newest picture, scaled down to at most `max_width` pixels, or `None` before the first one.
+    /// The newest picture, scaled down to at most `max_width` pixels, or `None` before the first one. May wait a quarter
+    /// of a second for the next one.
     fn latest(&self, max_width: u32) -> Option<Picture>;
     /// The picture nearest to a presentation time ([`Stamp::pts`]) among those still had, which reach back
-    /// at least 1.6 s at no more than half a second's distance from each other; scaled as by `latest`.
+    /// at least 1.6 s at no more than half a second's distance from each other; scaled as by `latest`, and no wider
+    /// than [`HELD_WIDTH`] unless it is the newest.
     fn at(&self, pts: Duration, max_width: u32) -> Option<Picture>;
 }
 
