@@ -154,7 +154,9 @@ pub fn hook(url: &str, more: &str) -> String {
     format!("[[sink]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{url}\"\ntimeout = \"1s\"\n{more}")
 }
 
+/// The file's lines, without one that is still being written: a write that crosses a page is seen in parts.
 pub fn lines(file: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
+    let ended = text.rfind('\n').map_or("", |end| &text[..end]);
+    ended.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
 }
