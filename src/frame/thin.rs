@@ -65,6 +65,34 @@ impl Thinner {
         declared: Option<Duration>,
         discontinuity: bool,
     ) -> Option<Kept> {
+        let now = self.passed(pts, declared);
+        self.broken |= discontinuity;
+        let due = self.due.unwrap_or(now);
+        if now < due - EARLY * self.period {
+            self.kept_last = false;
+            return None;
+        }
+        let error = now - due;
+        self.due = Some(if error > self.period {
+            now + self.period
+        } else if self.kept_last {
+            due + self.period + FOLLOW * error
+        } else {
+            due + self.period
+        });
+        self.kept_last = true;
+        self.last_kept = now;
+        Some(Kept { pts: Duration::from_secs_f64(now), new_run: std::mem::take(&mut self.broken) })
+    }
+
+    /// A frame that is left out, whatever is due: it is in its place, but there is nothing of it to keep.
+    pub(super) fn left_out(&mut self, pts: Duration) {
+        self.passed(Some(pts), None);
+        self.kept_last = false;
+    }
+
+    /// Takes note of the next source frame's time, seconds.
+    fn passed(&mut self, pts: Option<Duration>, declared: Option<Duration>) -> f64 {
         let usual = self.usual_interval();
         let now = match (pts, self.last) {
             (Some(pts), _) => pts.as_secs_f64(),
@@ -92,25 +120,8 @@ impl Thinner {
                 }
             }
         }
-        self.broken |= discontinuity;
         self.last = Some(now);
-
-        let due = self.due.unwrap_or(now);
-        if now < due - EARLY * self.period {
-            self.kept_last = false;
-            return None;
-        }
-        let error = now - due;
-        self.due = Some(if error > self.period {
-            now + self.period
-        } else if self.kept_last {
-            due + self.period + FOLLOW * error
-        } else {
-            due + self.period
-        });
-        self.kept_last = true;
-        self.last_kept = now;
-        Some(Kept { pts: Duration::from_secs_f64(now), new_run: std::mem::take(&mut self.broken) })
+        now
     }
 
     /// Median of the newest intervals between source frames, seconds.

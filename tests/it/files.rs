@@ -24,16 +24,18 @@ fn a_file_as_fast_as_possible_gives_every_frame_in_one_run() {
 #[test]
 fn containers_and_codecs_of_every_day_are_played() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    for (name, tail) in [
-        ("a.mkv", "x264enc ! matroskamux"),
-        ("a.avi", "avenc_mpeg4 ! avimux"),
-        ("j.avi", "jpegenc ! avimux"),
-        ("a.h264", "x264enc bframes=0 ! video/x-h264,stream-format=byte-stream"),
-        ("b.mp4", "x264enc bframes=3 b-adapt=false ! h264parse ! mp4mux"),
+    for (name, tail, codec) in [
+        ("a.mkv", "x264enc ! matroskamux", "H.264"),
+        ("a.avi", "avenc_mpeg4 ! avimux", "DIVX"),
+        ("j.avi", "jpegenc ! avimux", "MJPEG"),
+        ("a.h264", "x264enc bframes=0 ! video/x-h264,stream-format=byte-stream", "H.264"),
+        ("b.mp4", "x264enc bframes=3 b-adapt=false ! h264parse ! mp4mux", "H.264"),
     ] {
         let clip = encoded(dir.path(), name, 30, 10, tail);
-        let frames = all(file(&clip), &SPEC).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut stream = open(file(&clip), &SPEC).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let frames = take(stream.as_mut(), usize::MAX).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(frames.len(), 30, "{name}");
+        assert_eq!(stream.info().codec.as_deref(), Some(codec), "{name}");
         assert!(frames.iter().all(|f| f.run == 0), "{name}");
     }
 }

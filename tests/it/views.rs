@@ -1,6 +1,6 @@
 //! Several extractors on one camera: one decoding, and every extractor's frames are those it would get alone.
 
-use crate::clips::{SPEC, all, file, mp4, source, take};
+use crate::clips::{SPEC, all, encoded, file, mp4, source, take};
 use crate::rtsp_camera::RtspCamera;
 use sigmawatch::config;
 use sigmawatch::frame::{Frame, FrameSpec, PixelFormat};
@@ -38,6 +38,24 @@ fn a_recordings_views_are_what_each_extractor_would_get_alone() {
                 assert!(a.pixels == b.pixels, "frame {i} at {} x {} differs", spec.width, spec.height);
             }
         }
+    }
+}
+
+#[test]
+fn what_is_not_decoded_of_motion_jpeg_makes_no_difference() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let clip = encoded(dir.path(), "a.mov", 100, 25, "jpegenc ! qtmux");
+    let mut both = source(file(&clip))
+        .and_then(|mut source| source.open(&[SPEC, FrameSpec { fps: 25.0, ..SPEC }]))
+        .expect("it opens");
+    // The second view needs every picture.
+    let (first, second): (Vec<_>, Vec<_>) =
+        take(both.as_mut(), usize::MAX).expect("frames to the end").into_iter().partition(|f| f.view == 0);
+    let alone = all(file(&clip), &SPEC).expect("a good file");
+    assert_eq!((first.len(), second.len(), alone.len()), (40, 100, 40));
+    for (i, (a, b)) in first.iter().zip(&alone).enumerate() {
+        assert_eq!((a.stamp.pts, a.run, b.run), (b.stamp.pts, first[0].run, alone[0].run), "frame {i}");
+        assert!(a.pixels == b.pixels, "frame {i} differs");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Cameras and files that GStreamer plays, each by a description file that may be the integrator's own.
 
+mod ahead;
 mod compressed;
 mod damage;
 mod description;

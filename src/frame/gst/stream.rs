@@ -1,5 +1,6 @@
 //! A playing pipeline as a stream of frames.
 
+use super::ahead::{self, Ahead};
 use super::description::{Elements, Tail};
 use super::encoder::{self, Encoder};
 use super::limits::{self, Limits};
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 const GOODBYE: Duration = Duration::from_secs(3);
 /// Where it takes this long, it is helped.
 const NUDGE: Duration = Duration::from_millis(500);
+/// What decoders of pictures call themselves: those of Motion JPEG decode images.
+const PICTURES: gst::ElementFactoryType =
+    gst::ElementFactoryType::MEDIA_VIDEO.union(gst::ElementFactoryType::MEDIA_IMAGE);
 /// 8-bit formats whose first plane is the luma, in rows: no conversion is needed to take it.
 const LUMA_FIRST: [&str; 7] = ["I420", "NV12", "YV12", "NV21", "Y42B", "Y444", "GRAY8"];
 
@@ -41,6 +45,7 @@ pub(super) struct Shared {
     /// Rung for every frame.
     pub bell: Bell,
     effort: Arc<Effort>,
+    ahead: Arc<Ahead>,
     /// Set where the source speaks RTP: whether the sender has told its clock.
     tells_time: OnceLock<Arc<AtomicBool>>,
     limits: Limits,
@@ -86,6 +91,7 @@ impl GstStream {
             closing: AtomicBool::new(false),
             bell: Bell::default(),
             effort: Arc::default(),
+            ahead: Arc::new(Ahead::new(views)),
             tells_time: OnceLock::new(),
             limits: Limits::default(),
         });
@@ -117,7 +123,7 @@ impl GstStream {
             size.set_property("caps", size_caps(spec));
             // The pictures for people are those of the view that has the most.
             let people = (Some(view) == fastest).then(|| People { clock: Arc::clone(&clock), waits: !paced });
-            thin_out(thin, spec, &shared, people);
+            thin_out(thin, (view, spec), &shared, people);
             frames.set_property("sync", !config.live && config.real_time);
             frames.set_property("max-buffers", 1u32);
             frames.set_property("drop", false);
@@ -389,7 +395,7 @@ fn watch_decoders(pipeline: &gst::Pipeline, learned: &Decoded) {
 
 fn watch_decoder(element: &gst::Element, learned: &Decoded) {
     let (Some(factory), Some(shared)) = (element.factory(), learned.shared.upgrade()) else { return };
-    if !factory.has_type(gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO) {
+    if !factory.has_type(gst::ElementFactoryType::DECODER | PICTURES) {
         return;
     }
     if element.find_property("max-threads").is_some_and(|p| p.value_type() == i32::static_type()) {
@@ -403,6 +409,7 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
     damage::watch(element);
     // After the packets were kept: clips are whole.
     keyframes::watch(&pad, &shared.effort);
+    let ahead = Arc::clone(&shared.ahead);
     let (shared, counters) = (Weak::clone(&learned.shared), Arc::clone(&learned.counters));
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
@@ -416,6 +423,8 @@ fn watch_decoder(element: &gst::Element, learned: &Decoded) {
         }
         gst::PadProbeReturn::Ok
     });
+    // What is left out has been counted.
+    ahead::watch(&pad, &ahead);
 }
 
 /// The codec's usual name.
@@ -457,7 +466,12 @@ impl People {
 
 /// Drops the frames that are not analysed and marks broken runs; shows the others to people, where that is this
 /// view's task.
-fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, people: Option<People>) {
+fn thin_out(
+    thin: &gst::Element,
+    (view, spec): (usize, &FrameSpec),
+    shared: &Arc<Shared>,
+    people: Option<People>,
+) {
     let shared = Arc::clone(shared);
     let state = Mutex::new((Thinner::new(spec.fps), None::<(gst::Caps, video::VideoInfo)>));
     let pad = thin.static_pad("src").expect("checked when the description was built");
@@ -482,6 +496,9 @@ fn thin_out(thin: &gst::Element, spec: &FrameSpec, shared: &Arc<Shared>, people:
         let Some(buffer) = probe.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let lost = buffer.flags().contains(gst::BufferFlags::DISCONT);
         let declared = known.as_ref().and_then(|(_, i)| interval(i));
+        if let Some(pts) = buffer.pts().map(Duration::from) {
+            shared.ahead.before(view, pts, |earlier| thinner.left_out(earlier));
+        }
         // What is scaled otherwise is not one run with what was before.
         let Some(kept) = thinner.frame(buffer.pts().map(Duration::from), declared, lost || resized) else {
             return gst::PadProbeReturn::Drop;
